@@ -1,0 +1,125 @@
+"""One step of AIR: attend to an object and infer its latents.
+
+References:
+    [1] Eslami et al. 2016, Attend, Infer, Repeat. arXiv 1603.08575, section 2.1 and figure 3.
+"""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from air_tf.config import ModelConfig
+from air_tf.networks import MLP, Decoder, NormalParameters
+from air_tf.spatial_transformer import Attend, Place
+
+tfd = tfp.distributions
+
+
+class StepNoise(NamedTuple):
+    """Standard normal noise behind one step's samples; zeros give the posterior means."""
+
+    where: tf.Tensor  # (B, 3)
+    what: tf.Tensor  # (B, z_what_size)
+
+
+class CellState(NamedTuple):
+    """What one step hands to the next."""
+
+    lstm: list[tf.Tensor]  # h and c, (B, lstm_units) each
+    z_where: tf.Tensor  # (B, 3)
+    z_what: tf.Tensor  # (B, z_what_size)
+
+
+class Step(NamedTuple):
+    """One object: its samples, the distributions they came from, and what they draw."""
+
+    pres_logit: tf.Tensor  # (B,), of q(z_pres_i = 1 | x, all before present)
+    q_where: tfd.Distribution  # q(z_where_i | x, z_<i)
+    z_where: tf.Tensor  # (B, 3)
+    glimpse: tf.Tensor  # (B, h, w, C)
+    q_what: tfd.Distribution  # q(z_what_i | glimpse_i)
+    z_what: tf.Tensor  # (B, z_what_size)
+    glimpse_recon: tf.Tensor  # (B, h, w, C), the mean of p(glimpse | z_what_i)
+    placed: tf.Tensor  # (B, H, W, C), glimpse_recon at z_where_i
+
+
+def normal(loc, scale) -> tfd.Distribution:
+    """A diagonal normal over the last axis."""
+    return tfd.Independent(tfd.Normal(loc, scale), reinterpreted_batch_ndims=1)
+
+
+def reparameterised(q: tfd.Distribution, noise: tf.Tensor) -> tf.Tensor:
+    """The sample of a diagonal normal that standard normal `noise` stands for."""
+    return q.mean() + q.stddev() * noise
+
+
+class AIRCell(keras.layers.Layer):
+    """Attend, infer, and draw one object, as if it and all before it were present.
+
+    Departures from [1]: the presence does not feed back into the recurrence, which is conditioned
+    on 'all before are present' anyway; and the embedding replaces the raw image in the recurrence.
+
+    Args:
+        config: `ModelConfig`.
+
+    Call arguments:
+        embedding: of the images, `(B, embedding_units)`.
+        x: images, `(B, H, W, C)` float32 in [0, 1].
+        noise: `StepNoise`.
+        prev: `CellState` of the previous step.
+
+    Returns:
+        `Step` and the next `CellState`.
+    """
+
+    def __init__(self, config: ModelConfig, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        glimpse_shape = (config.glimpse_size, config.glimpse_size, config.image_shape[2])
+        where_loc, where_scale = zip(config.scale_prior, config.shift_prior, config.shift_prior)
+        what_loc, what_scale = [0.0] * config.z_what_size, [1.0] * config.z_what_size
+
+        # p(z_where_i) and p(z_what_i), the same for every object
+        self.p_where = normal(tf.constant(where_loc), tf.constant(where_scale))
+        self.p_what = normal(tf.constant(what_loc), tf.constant(what_scale))
+
+        self.lstm = keras.layers.LSTMCell(config.lstm_units, recurrent_initializer="glorot_uniform")
+        self.pres_head = MLP(config.hidden_units, 1)
+        self.where_head = NormalParameters(config.hidden_units, where_loc, where_scale)
+        self.attend = Attend(config.glimpse_size)
+        self.what_encoder = NormalParameters(config.hidden_units, what_loc, what_scale)
+        self.decode = Decoder(config.hidden_units, glimpse_shape, config.decoder_bias)
+        self.place = Place(config.image_shape)
+
+    def initial_state(self, batch_size) -> CellState:
+        """The state before the first object: zeros, as in [1]."""
+        zeros = lambda units: tf.zeros((batch_size, units))  # noqa: E731
+        lstm = [zeros(self.config.lstm_units), zeros(self.config.lstm_units)]
+        return CellState(lstm, zeros(3), zeros(self.config.z_what_size))
+
+    def keep_scale(self, z_where) -> tf.Tensor:
+        """`z_where (..., 3)` with a scale of at least `min_scale`."""
+        return tf.maximum(z_where, [self.config.min_scale, -float("inf"), -float("inf")])
+
+    def draw(self, z_where, z_what):
+        """The generative half: the decoded glimpse `(B, h, w, C)` and the image with it alone."""
+        glimpse_recon = self.decode(z_what)
+        return glimpse_recon, self.place(glimpse_recon, z_where)
+
+    def call(self, embedding, x, noise: StepNoise, prev: CellState):
+        inputs = tf.concat([embedding, prev.z_where, prev.z_what], axis=-1)
+        hidden, lstm = self.lstm(inputs, prev.lstm)
+
+        pres_logit = tf.squeeze(self.pres_head(hidden), axis=-1)
+        q_where = normal(*self.where_head(hidden))
+        z_where = self.keep_scale(reparameterised(q_where, noise.where))
+
+        glimpse = self.attend(x, z_where)
+        q_what = normal(*self.what_encoder(glimpse))
+        z_what = reparameterised(q_what, noise.what)
+
+        glimpse_recon, placed = self.draw(z_where, z_what)
+        step = Step(pres_logit, q_where, z_where, glimpse, q_what, z_what, glimpse_recon, placed)
+        return step, CellState(lstm, z_where, z_what)

@@ -1,0 +1,41 @@
+"""What the scripts share: flags from a dataclass, and bad input in one line."""
+
+import sys
+from collections.abc import Callable
+
+import tyro
+
+EXIT_BAD_INPUT = 2
+
+
+def parse(config_class, arguments: list[str] | None = None):
+    """Reads a config from the command line: a flag for each field, nested ones too."""
+    return tyro.cli(config_class, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+
+
+def run(main: Callable[[], int | None]) -> int:
+    """Calls `main`; says bad input in one line on the terminal.
+
+    Returns:
+        The exit status: what `main` returns, or EXIT_BAD_INPUT.
+    """
+    try:
+        return main() or 0
+    except (ValueError, OSError, ArithmeticError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+def table(metrics: dict) -> str:
+    """A dictionary of results, nested ones too, as aligned lines."""
+    rows = list(_rows(metrics))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _rows(metrics: dict, prefix: str = ""):
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            yield from _rows(value, f"{prefix}{name} ")
+        else:
+            yield prefix + name, f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,33 @@
+"""Data sets: `load_splits` makes or reads the one that a `DataConfig` names."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from air_tf.config import DataConfig, MultiDigitRecipe
+from air_tf.data.cache import cached
+from air_tf.data.digits import load_digits
+from air_tf.data.multi_mnist import multi_mnist
+from air_tf.data.split import Split, as_float, batches
+
+__all__ = ["Dataset", "Split", "as_float", "batches", "load_splits"]
+
+
+class Dataset(NamedTuple):
+    """The splits by name, the digits they are made of, and a line that says so."""
+
+    splits: dict[str, Split]
+    digits: str
+    description: str
+
+
+def load_splits(config: DataConfig, recipe: MultiDigitRecipe = MultiDigitRecipe()) -> Dataset:
+    """Reads the data set from the cache, or makes it.
+
+    Raises:
+        ValueError: the digits asked for cannot be had.
+    """
+    digits, description = load_digits(config)
+    version = hashlib.sha256(f"{recipe} {digits.fingerprint()}".encode()).hexdigest()[:12]
+    path = Path(config.cache_dir).expanduser() / f"{config.dataset}-{digits.name}-{version}.npz"
+    return Dataset(cached(path, lambda: multi_mnist(digits, recipe)), digits.name, description)

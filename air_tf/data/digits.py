@@ -1,0 +1,138 @@
+"""Handwritten digits, 28 x 28: scikit-learn's, which need no download, and MNIST."""
+
+import dataclasses
+import os
+import threading
+import urllib.request
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from air_tf.config import DataConfig
+
+DIGIT_SIZE = 28  # pixels
+EMBEDDED_INK_SIZE = 20  # pixels: MNIST's digits fill 20 x 20 of their 28 x 28 too
+EMBEDDED_TRAIN = 1500  # of 1,797 digits; the rest test
+NETWORK_TIMEOUT = 3.0  # seconds
+MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/train-labels-idx1-ubyte.gz"
+
+
+@dataclasses.dataclass(frozen=True)
+class Digits:
+    """Digits to train on and to test with: images `(n, 28, 28)` uint8, labels `(n,)`."""
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+    def fingerprint(self) -> str:
+        """Tells one set of digits from another."""
+        arrays = self.train_images, self.train_labels, self.test_images, self.test_labels
+        return "".join(f"{zlib.crc32(np.ascontiguousarray(array)):08x}" for array in arrays)
+
+
+def load_digits(config: DataConfig) -> tuple[Digits, str]:
+    """The digits that `config.digits` asks for, and a line that says which they are.
+
+    Raises:
+        ValueError: the MNIST file is not one, or MNIST is asked for and cannot be had.
+    """
+    if config.digits == "embedded":
+        return embedded_digits(), "Digits: scikit-learn's (embedded)."
+    if config.mnist:
+        return mnist_from_file(config.mnist), f"Digits: MNIST from {config.mnist}."
+    if config.digits == "mnist" or mnist_is_prepared() or network_reaches(MNIST_URL):
+        try:
+            return mnist_from_tfds(), "Digits: MNIST through tensorflow-datasets."
+        except Exception as error:  # whatever a download, a disk or a proxy may raise
+            if config.digits == "mnist":
+                raise ValueError(
+                    "Expected MNIST through tensorflow-datasets, or from --mnist FILE.npz. "
+                    f"Received: {type(error).__name__}: {str(error).splitlines()[0]}"
+                ) from error
+    return embedded_digits(), (
+        "Digits: scikit-learn's (embedded), since MNIST cannot be downloaded here; "
+        "to use MNIST, give --mnist FILE.npz."
+    )
+
+
+def embedded_digits() -> Digits:
+    """scikit-learn's 1,797 real digits of 8 x 8, bicubic to 20 x 20, centred in 28 x 28."""
+    from sklearn import datasets  # slow to import
+
+    images, labels = datasets.load_digits(return_X_y=True)
+    images = np.uint8(np.round(images.reshape(-1, 8, 8) * (255 / 16)))
+    size, margin = (EMBEDDED_INK_SIZE,) * 2, (DIGIT_SIZE - EMBEDDED_INK_SIZE) // 2
+    resized = [Image.fromarray(image).resize(size, Image.Resampling.BICUBIC) for image in images]
+    images = np.pad(np.stack(resized), [(0, 0), (margin, margin), (margin, margin)])
+    train, test = slice(EMBEDDED_TRAIN), slice(EMBEDDED_TRAIN, None)
+    return Digits("embedded", images[train], labels[train], images[test], labels[test])
+
+
+def mnist_from_file(path: str) -> Digits:
+    """MNIST from an npz in the Keras layout.
+
+    Raises:
+        ValueError: there is no such file, or it has other keys, shapes or types.
+    """
+    keys = "x_train", "y_train", "x_test", "y_test"
+    expected = f"Expected --mnist to be an npz with {', '.join(keys)} (the Keras layout)."
+    try:
+        with np.load(Path(path).expanduser()) as file:
+            arrays = {key: file[key] for key in keys if key in file}
+    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{expected} Received: {path}: {error}") from error
+    for split in "train", "test":
+        for key in (f"x_{split}", f"y_{split}"):
+            if key not in arrays:
+                raise ValueError(f"{expected} Received: {path} without {key}.")
+        images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        if images.shape[1:] != (DIGIT_SIZE, DIGIT_SIZE) or images.dtype != np.uint8 or not len(images):
+            raise ValueError(
+                f"Expected x_{split} of shape (n, 28, 28) and dtype uint8. "
+                f"Received: shape={images.shape}, dtype={images.dtype} in {path}."
+            )
+        if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(
+                f"Expected y_{split} of shape {images.shape[:1]} with integers. "
+                f"Received: shape={labels.shape}, dtype={labels.dtype} in {path}."
+            )
+    return Digits("mnist", *(arrays[key] for key in keys))
+
+
+def mnist_from_tfds() -> Digits:
+    """MNIST through tensorflow-datasets, which downloads it when it is not there yet."""
+    import tensorflow_datasets as tfds  # slow to import
+
+    sets = tfds.load("mnist", split=["train", "test"], batch_size=-1, as_supervised=True)
+    (x_train, y_train), (x_test, y_test) = tfds.as_numpy(sets)
+    return Digits("mnist", x_train[..., 0], y_train, x_test[..., 0], y_test)
+
+
+def mnist_is_prepared() -> bool:
+    """Whether tensorflow-datasets has MNIST on this disk."""
+    folder = os.environ.get("TFDS_DATA_DIR", os.path.join("~", "tensorflow_datasets"))
+    return any(Path(folder).expanduser().glob("mnist/*/dataset_info.json"))
+
+
+def network_reaches(url: str) -> bool:
+    """Whether `url` answers within NETWORK_TIMEOUT; a thread, since name look-up has no time-out."""
+    answered = threading.Event()
+
+    def ask():
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            with urllib.request.urlopen(request, timeout=NETWORK_TIMEOUT):
+                answered.set()
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(NETWORK_TIMEOUT)
+    return answered.is_set()

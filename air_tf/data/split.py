@@ -1,0 +1,85 @@
+"""A set of images with what is known about them, and the batches that training sees."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Images with n objects each, n <= M; what is past an image's count is 0."""
+
+    images: np.ndarray  # (S, H, W, C) uint8
+    counts: np.ndarray  # (S,) int32
+    labels: np.ndarray  # (S, M) int32: the objects' classes
+    boxes: np.ndarray  # (S, M, 4) float32: tight, (ymin, xmin, ymax, xmax) as fractions of the image
+    placements: np.ndarray  # (S, M, 4) int32: digit, side, top, left; draws the object's mask again
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, part: slice) -> "Split":
+        return Split(*(getattr(self, field.name)[part] for field in dataclasses.fields(self)))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.images.shape[1:]
+
+    def float_images(self) -> np.ndarray:
+        """`(S, H, W, C)` float32 in [0, 1]."""
+        return as_float(self.images)
+
+
+def as_float(images):
+    """uint8 pixels as float32 in [0, 1], for NumPy arrays and tensors alike."""
+    cast = tf.cast if tf.is_tensor(images) else np.ndarray.astype
+    return cast(images, np.float32) / np.float32(255)
+
+
+def batches(
+    images: np.ndarray,
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    replicas: range = range(1),
+    num_replicas: int = 1,
+) -> tf.data.Dataset:
+    """Shuffled batches, a pure function of (seed, step): nothing to save, the same everywhere.
+
+    Each pass over the images has its own order, and leaves out what fills no batch. A step's batch is cut in equal shares, one a
+    replica.
+
+    Args:
+        images: `(S, H, W, C)` uint8.
+        batch_size: images a step, over all replicas.
+        seed: of the order.
+        start: first step.
+        stop: step after the last one.
+        replicas: those of this worker; their shares come one after the other, step by step.
+        num_replicas: of all workers.
+
+    Returns:
+        A dataset of `(batch_size / num_replicas, H, W, C)` float32 in [0, 1].
+
+    Raises:
+        ValueError: the batch cannot be cut in equal shares.
+    """
+    if batch_size % num_replicas:
+        raise ValueError(
+            f"Expected batch_size to be a multiple of the {num_replicas} replicas. "
+            f"Received: batch_size={batch_size}."
+        )
+    share, steps_per_epoch = batch_size // num_replicas, max(1, len(images) // batch_size)
+    pixels, last = tf.constant(images), tf.constant(len(images) - 1, tf.int64)
+
+    def batch(element):
+        step, replica = element // len(replicas), replicas.start + element % len(replicas)
+        epoch, step = step // steps_per_epoch, step % steps_per_epoch
+        position = step * batch_size + replica * share + tf.range(share, dtype=tf.int64)
+        index = tf.random.experimental.index_shuffle(position % len(images), [seed, epoch], last)
+        return as_float(tf.gather(pixels, index))
+
+    elements = tf.data.Dataset.range(start * len(replicas), stop * len(replicas))
+    return elements.map(batch).prefetch(2)

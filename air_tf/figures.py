@@ -1,0 +1,107 @@
+"""Pictures of scenes, as plain functions on arrays.
+
+Images are `(H, W, C)` in [0, 1]; pictures are `(h, w, 3)` uint8.
+"""
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+STEP_COLOURS = ((255, 60, 60), (60, 220, 60), (80, 130, 255), (255, 200, 40), (220, 80, 220), (60, 220, 220))
+BACKGROUND, TEXT = (24, 24, 28), (235, 235, 235)
+ZOOM = 3  # picture pixels a pixel of the image
+MARGIN, LINE = 8, 18  # picture pixels
+
+
+def colour_of_step(step: int) -> tuple[int, int, int]:
+    """Red, green, blue for the first three steps, as in the paper's figures."""
+    return STEP_COLOURS[step % len(STEP_COLOURS)]
+
+
+def enlarge(image: np.ndarray, height: int, width: int) -> Image.Image:
+    """`(H, W, C)` in [0, 1], clipped, as an RGB picture of the given size in pixels."""
+    pixels = np.uint8(np.round(np.clip(np.nan_to_num(image), 0, 1) * 255))
+    pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    return Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
+
+
+def with_boxes(image: np.ndarray, boxes: np.ndarray, zoom: int = ZOOM) -> Image.Image:
+    """The image with boxes `(n, 4)` in their steps' colours."""
+    height, width = image.shape[0] * zoom, image.shape[1] * zoom
+    picture = enlarge(image, height, width)
+    draw = ImageDraw.Draw(picture)
+    for step, (ymin, xmin, ymax, xmax) in enumerate(boxes):
+        corners = (xmin * width, ymin * height, xmax * width - 1, ymax * height - 1)
+        draw.rectangle(corners, outline=colour_of_step(step), width=2)
+    return picture
+
+
+def scene_row(image, boxes, reconstruction, glimpses, glimpse_recons, scores, count, zoom=ZOOM):
+    """One image's inference from left to right, as in the paper's figure 3.
+
+    Args:
+        image: `(H, W, C)`.
+        boxes: `(N, 4)`.
+        reconstruction: `(H, W, C)`.
+        glimpses: `(N, h, w, C)`, what each step attended to.
+        glimpse_recons: `(N, h, w, C)`, what it decoded.
+        scores: `(N,)`, q(n >= i).
+        count: objects inferred; later steps are drawn dimmed.
+
+    Returns:
+        A Pillow picture: the input, the input with boxes, the reconstruction, and each step's
+        glimpse above its reconstruction with its probability.
+    """
+    height, width = image.shape[0] * zoom, image.shape[1] * zoom
+    side = (height - LINE) // 2
+    columns = [enlarge(image, height, width), with_boxes(image, boxes[:count], zoom)]
+    columns.append(enlarge(reconstruction, height, width))
+    for step, (glimpse, recon, score) in enumerate(zip(glimpses, glimpse_recons, scores)):
+        column = Image.new("RGB", (side, height), BACKGROUND)
+        column.paste(enlarge(glimpse, side, side), (0, 0))
+        column.paste(enlarge(recon, side, side), (0, side))
+        if step >= count:
+            column = Image.blend(column, Image.new("RGB", column.size, BACKGROUND), 0.75)
+        draw = ImageDraw.Draw(column)
+        text = f"{score:.0%}"
+        draw.text((2, height - LINE + 2), text, fill=colour_of_step(step), font=ImageFont.load_default(13))
+        columns.append(column)
+    row = Image.new("RGB", (sum(c.width + MARGIN for c in columns) - MARGIN, height), BACKGROUND)
+    left = 0
+    for column in columns:
+        row.paste(column, (left, 0))
+        left += column.width + MARGIN
+    return row
+
+
+def samples_picture(images, scene, glimpses, glimpse_recons, per_line: int = 2) -> np.ndarray:
+    """The rows of several images under a heading, `per_line` of them side by side.
+
+    Args:
+        images: `(B, H, W, C)`.
+        scene: `Scene` of the images.
+        glimpses: `(B, N, h, w, C)`.
+        glimpse_recons: `(B, N, h, w, C)`.
+        per_line: images side by side.
+    """
+    rows = [
+        scene_row(images[i], scene.boxes[i], scene.reconstructions[i], glimpses[i],
+                  glimpse_recons[i], scene.scores[i], int(scene.counts[i]))
+        for i in range(len(images))
+    ]  # fmt: skip
+    row_width, row_height = rows[0].size
+    lines = -(-len(rows) // per_line)
+    size = (
+        MARGIN + per_line * (row_width + 3 * MARGIN) - 2 * MARGIN,
+        LINE + MARGIN + lines * (row_height + MARGIN),
+    )
+    picture = Image.new("RGB", size, BACKGROUND)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
+    width = images.shape[2] * ZOOM + MARGIN
+    for i, row in enumerate(rows):
+        left = MARGIN + (i % per_line) * (row_width + 3 * MARGIN)
+        picture.paste(row, (left, LINE + MARGIN + (i // per_line) * (row_height + MARGIN)))
+        if i < per_line:
+            headings = ["input", "boxes", "reconstruction", "glimpse, decoded, q(n >= i)"]
+            for column, heading in enumerate(headings):
+                draw.text((left + column * width, 4), heading, fill=TEXT, font=font)
+    return np.asarray(picture)

@@ -1,0 +1,180 @@
+"""A run's folder: its config, its lock and its checkpoints.
+
+    runs/NAME/{config.json, metrics.json, samples.png, checkpoints/, events...}
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import filelock
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from air_tf.config import Config, ModelConfig
+from air_tf.model import AIR
+
+CHECKPOINTS_KEPT = 3
+# Fields that a resumed run may change: where things are, how long to train, how often to look.
+FREE_FIELDS = {
+    "mnist", "cache_dir", "steps", "steps_per_call", "evaluate_every", "evaluation_images",
+    "checkpoint_every",
+}  # fmt: skip
+
+
+def open_folder(config: Config) -> Path:
+    """The folder that `config.run` names: a new one, or the one to go on with.
+
+    Raises:
+        ValueError: a new run's name is taken, a run to resume is not there, or has another config.
+    """
+    run, runs_dir = config.run, Path(config.run.runs_dir).expanduser()
+    base = f"{config.data.dataset}-{config.data.digits}-seed{config.training.seed}"
+    if run.resume:
+        folder = runs_dir / run.name if run.name else _newest(runs_dir, base)
+        if not (folder / "config.json").is_file():
+            raise ValueError(f"Expected a run to resume. Received: {folder}, which has no config.json.")
+        check_same_config(config, folder)
+        return folder
+    folder = runs_dir / (run.name or base)
+    number = 1
+    while not run.name and folder.exists():
+        number += 1
+        folder = runs_dir / f"{base}-{number}"
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError as error:
+        raise ValueError(
+            f"Expected the name of a new run. Received: {folder}, which exists. "
+            "Give --resume to go on with it, or another --name."
+        ) from error
+    return folder
+
+
+def _newest(runs_dir: Path, base: str) -> Path:
+    """The run with this name, or the last numbered one."""
+    numbered = re.compile(re.escape(base) + r"(?:-(\d+))?")
+    matches = [m for path in runs_dir.glob(f"{base}*") if (m := numbered.fullmatch(path.name))]
+    return runs_dir / max(matches, key=lambda m: int(m[1] or 1), default=[base])[0]
+
+
+def lock(folder: Path) -> filelock.FileLock:
+    """Holds the run until the process ends or the lock is released.
+
+    Raises:
+        ValueError: another training holds it.
+    """
+    try:
+        return filelock.FileLock(folder / ".lock").acquire(blocking=False).lock
+    except filelock.Timeout as error:
+        raise ValueError(f"Expected a run that no other training is using. Received: {folder}.") from error
+
+
+def check_same_config(config: Config, folder: Path) -> None:
+    """Raises ValueError with the first field in which the run's config is another one."""
+    saved = read_json(folder / "config.json")
+    for part in ("data", "model", "training"):
+        for name, value in _as_json(dataclasses.asdict(getattr(config, part))).items():
+            was = saved[part].get(name)
+            if name not in FREE_FIELDS and value != was:
+                raise ValueError(
+                    f"Expected {name}={was!r}, with which {folder} was started. "
+                    f"Received: {name}={value!r}."
+                )
+
+
+def write_config(config: Config, folder: Path) -> str:
+    """Writes `config.json`, with seed, versions and git commit, and returns its text."""
+    versions = {module.__name__: module.__version__ for module in (tf, keras, tfp)}
+    record = {
+        **dataclasses.asdict(config),
+        "seed": config.training.seed,
+        "digits": config.data.digits,
+        "versions": {"python": platform.python_version(), **versions},
+        "git_commit": _git_commit(),
+    }
+    write_json(record, folder / "config.json")
+    return json.dumps(record, indent=2)
+
+
+def _git_commit() -> str | None:
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _as_json(values):
+    return json.loads(json.dumps(values))
+
+
+def read_json(path: Path):
+    with open(path) as file:
+        return json.load(file)
+
+
+def write_json(values, path: Path) -> None:
+    """Writes through a temporary file, so that what stands at `path` is always whole."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(values, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def checkpoint_paths(folder: Path) -> list[str]:
+    """The run's checkpoints on disk, oldest first."""
+    found = (folder / "checkpoints").glob("step-*.index")
+    steps = sorted(int(path.stem.removeprefix("step-")) for path in found)
+    return [str(folder / "checkpoints" / f"step-{step}") for step in steps]
+
+
+def restore(checkpoint: tf.train.Checkpoint, folder: Path, partial: bool = False) -> str | None:
+    """Restores the newest checkpoint that can be read; says so when it is not the newest of all.
+
+    Args:
+        checkpoint: of objects whose variables all exist.
+        folder: the run's.
+        partial: whether the checkpoint may hold more than is asked for.
+
+    Returns:
+        The path of the checkpoint, or None when there is none.
+
+    Raises:
+        ValueError: there are checkpoints, but none that can be read.
+    """
+    paths = checkpoint_paths(folder)
+    for path in reversed(paths):
+        try:
+            status = checkpoint.read(path)
+            status.assert_existing_objects_matched() if partial else status.assert_consumed()
+            status.expect_partial()
+            return path
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            print(f"Checkpoint {path} is damaged ({reason}): trying the one before.", file=sys.stderr)
+    if paths:
+        raise ValueError(f"Expected a readable checkpoint in {folder}. Received: {len(paths)} damaged.")
+    return None
+
+
+def load_model(folder: str | Path) -> AIR:
+    """The model of a run, from its last checkpoint.
+
+    Raises:
+        ValueError: the folder is no run, or the run has no checkpoint.
+    """
+    folder = Path(folder).expanduser()
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"Expected the folder of a run, with a config.json. Received: {folder}.")
+    fields = read_json(folder / "config.json")["model"]
+    fields = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    model = AIR(ModelConfig(**fields))
+    if restore(tf.train.Checkpoint(model=model), folder, partial=True) is None:
+        raise ValueError(f"Expected a run with a checkpoint. Received: {folder}, which has none.")
+    return model

@@ -1,0 +1,146 @@
+"""Model, optimizer and the compiled steps, under any strategy; checkpoints of all three.
+
+All noise and batches are functions of (seed, step, replica), so a resumed run equals an uninterrupted
+one bit for bit (same machine, same number of threads).
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from air_tf.config import Config, TrainingConfig
+from air_tf.data import batches
+from air_tf.model import AIR
+from air_tf.objectives import Terms
+from air_tf.run import CHECKPOINTS_KEPT, checkpoint_paths
+
+STEP_METRICS = (*Terms._fields, "gradient_norm")
+
+
+class Diverged(ArithmeticError):
+    """The loss or its gradient is no longer finite."""
+
+
+def make_strategy() -> tf.distribute.Strategy:
+    """Several workers when TF_CONFIG names them, several replicas when there are several GPUs."""
+    if json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster"):
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one of the strategy's workers that keeps the run."""
+    resolver = strategy.cluster_resolver
+    return resolver is None or not resolver.task_id
+
+
+def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
+    """Adam, its rate falling to 0 along a cosine, on gradients clipped by their global norm."""
+    rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, config.steps)
+    return keras.optimizers.Adam(rate, global_clipnorm=config.gradient_clip)
+
+
+class Trainer:
+    """Model, optimizer and the compiled loop over training steps, under a strategy.
+
+    Args:
+        config: `Config`.
+        images: training images, `(S, H, W, C)` uint8.
+        strategy: `tf.distribute.Strategy`.
+    """
+
+    def __init__(self, config: Config, images: np.ndarray, strategy: tf.distribute.Strategy):
+        self.config, self.images, self.strategy = config, images, strategy
+        keras.utils.set_random_seed(config.training.seed)
+        with strategy.scope():
+            self.model = AIR(config.model, seed=config.training.seed)
+            self.optimizer = make_optimizer(config.training)
+            self.optimizer.build(self.model.trainable_variables)  # or a restore would skip its state
+            self.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training, over all resumptions
+        self.checkpoint = tf.train.Checkpoint(
+            model=self.model, optimizer=self.optimizer, seconds=self.seconds
+        )
+        # The gradient is always compiled with XLA. Optimizers apply it outside, since strategies
+        # cannot reduce inside; on one device the whole step is compiled, which is faster.
+        self.gradients = tf.function(self.model.gradients, jit_compile=True)
+        self.replica_step = self._replica_step
+        if strategy.num_replicas_in_sync == 1:
+            self.replica_step = tf.function(self._replica_step, jit_compile=True)
+        self.iterator = None
+
+    @property
+    def step(self) -> int:
+        """Training steps done."""
+        return int(self.optimizer.iterations)
+
+    def start(self) -> None:
+        """Lays out the batches from the current step on."""
+        training, replicas = self.config.training, self.strategy.num_replicas_in_sync
+
+        def make(context):
+            local = replicas // context.num_input_pipelines
+            first = context.input_pipeline_id * local
+            return batches(
+                self.images, training.batch_size, training.seed, self.step, training.steps,
+                range(first, first + local), replicas,
+            )  # fmt: skip
+
+        self.iterator = iter(self.strategy.distribute_datasets_from_function(make))
+
+    def run(self, num_steps: int) -> np.ndarray:
+        """Runs training steps; returns their STEP_METRICS, `(num_steps, len(STEP_METRICS))`.
+
+        Raises:
+            Diverged: a metric is not finite; says at which step.
+        """
+        started, first = time.perf_counter(), self.step
+        values = self._run(self.iterator, tf.constant(num_steps)).numpy()
+        self.seconds.assign_add(time.perf_counter() - started)
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            raise Diverged(
+                f"The loss is no longer finite at step {first + bad[0] + 1}. "
+                "The last good checkpoint is kept; try a smaller --learning-rate."
+            )
+        return values
+
+    @tf.function
+    def _run(self, iterator, num_steps):
+        values = tf.TensorArray(tf.float32, num_steps, element_shape=(len(STEP_METRICS),))
+        for i in tf.range(num_steps):
+            per_replica = self.strategy.run(self.replica_step, args=(next(iterator),))
+            total = self.strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+            values = values.write(i, total / self.strategy.num_replicas_in_sync)
+        return values.stack()
+
+    def _replica_step(self, x):
+        context = tf.distribute.get_replica_context()
+        step, replica = self.optimizer.iterations, context.replica_id_in_sync_group
+        noise = self.model.sample_noise(tf.shape(x)[0], step, replica)
+        gradients, terms = self.gradients(x, noise, step, context.num_replicas_in_sync)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        norm = tf.linalg.global_norm(gradients) * context.num_replicas_in_sync
+        return tf.stack([*(tf.reduce_mean(term) for term in terms), norm])
+
+    def save(self, folder: Path) -> None:
+        """Writes a checkpoint; those before the last few are removed after it is whole.
+
+        Raises:
+            OSError: it cannot be written, for example on a full disk. Earlier ones stay good.
+        """
+        path = str(folder / "checkpoints" / f"step-{self.step}")
+        try:
+            self.checkpoint.write(path)
+        except tf.errors.OpError as error:
+            reason = str(error).splitlines()[0]
+            raise OSError(f"Checkpoint {path} cannot be written, earlier ones stay: {reason}") from error
+        for old in checkpoint_paths(folder)[: -CHECKPOINTS_KEPT]:
+            for file in Path(old).parent.glob(Path(old).name + ".*"):
+                file.unlink()

@@ -1,0 +1,25 @@
+"""Train AIR: python train.py --help"""
+
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from air_tf import Config, cli  # noqa: E402
+from air_tf.training import Stopped, train  # noqa: E402
+
+
+def main() -> int:
+    try:
+        folder, metrics = train(cli.parse(Config))
+    except Stopped as stopped:
+        message, signal_number = stopped.args
+        print(message)
+        return 128 + signal_number
+    print(cli.table(metrics))
+    print(f"In {folder}: metrics.json, samples.png, checkpoints; tensorboard --logdir {folder.parent}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
