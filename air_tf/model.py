@@ -165,19 +165,19 @@ class AIR(keras.Model):
         steps = self.unroll(x, noise)
         return self.objective(x, steps, self.cell.p_where, self.cell.p_what, train_step)
 
-    def gradients(self, x, noise: list[StepNoise], train_step, num_replicas: int = 1):
+    def gradients(self, x, train_step, replica=0, num_replicas: int = 1):
         """The gradient of this replica's share of the loss, and its `Terms`, `(B,)` each."""
+        noise = self.sample_noise(tf.shape(x)[0], train_step, replica)
         with tf.GradientTape() as tape:
             objective, terms = self.bound(x, noise, train_step)
             loss = -tf.reduce_mean(objective) / num_replicas
         return tape.gradient(loss, self.trainable_variables), terms
 
     def train_step(self, data):
-        x, counts = _images_and_counts(data)
+        x, _ = _images_and_counts(data)
         context = tf.distribute.get_replica_context()
-        step, replica = self.optimizer.iterations, context.replica_id_in_sync_group
-        noise = self.sample_noise(tf.shape(x)[0], step, replica)
-        gradients, terms = self.gradients(x, noise, step, context.num_replicas_in_sync)
+        step, replica = tf.convert_to_tensor(self.optimizer.iterations), context.replica_id_in_sync_group
+        gradients, terms = self.gradients(x, step, replica, context.num_replicas_in_sync)
         self.optimizer.apply(gradients, self.trainable_variables)
         return self._update_metrics(terms, x, None)
 

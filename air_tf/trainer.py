@@ -122,9 +122,8 @@ class Trainer:
 
     def _replica_step(self, x):
         context = tf.distribute.get_replica_context()
-        step, replica = self.optimizer.iterations, context.replica_id_in_sync_group
-        noise = self.model.sample_noise(tf.shape(x)[0], step, replica)
-        gradients, terms = self.gradients(x, noise, step, context.num_replicas_in_sync)
+        step, replica = tf.convert_to_tensor(self.optimizer.iterations), context.replica_id_in_sync_group
+        gradients, terms = self.gradients(x, step, replica, context.num_replicas_in_sync)
         self.optimizer.apply(gradients, self.model.trainable_variables)
         norm = tf.linalg.global_norm(gradients) * context.num_replicas_in_sync
         return tf.stack([*(tf.reduce_mean(term) for term in terms), norm])
