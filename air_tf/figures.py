@@ -30,8 +30,9 @@ def with_boxes(image: np.ndarray, boxes: np.ndarray, zoom: int = ZOOM) -> Image.
     picture = enlarge(image, height, width)
     draw = ImageDraw.Draw(picture)
     for step, (ymin, xmin, ymax, xmax) in enumerate(boxes):
-        corners = (xmin * width, ymin * height, xmax * width - 1, ymax * height - 1)
-        draw.rectangle(corners, outline=colour_of_step(step), width=2)
+        left, top = xmin * width, ymin * height
+        right, bottom = max(left, xmax * width - 1), max(top, ymax * height - 1)  # off the image: 0
+        draw.rectangle((left, top, right, bottom), outline=colour_of_step(step), width=2)
     return picture
 
 

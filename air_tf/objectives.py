@@ -6,7 +6,6 @@ References:
 
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -99,8 +98,8 @@ class Enumerate:
 
     def warm_start_weight(self, train_step) -> tf.Tensor:
         """m: 1 at step 0, 0 from `warm_start_steps` on."""
-        steps = max(self.config.warm_start_steps, np.finfo(np.float32).tiny)
-        return tf.clip_by_value(1.0 - tf.cast(train_step, tf.float32) / steps, 0.0, 1.0)
+        left = self.config.warm_start_steps - train_step
+        return tf.cast(tf.maximum(left, 0), tf.float32) / max(self.config.warm_start_steps, 1)
 
 
 OBJECTIVES = {"enumerate": Enumerate}

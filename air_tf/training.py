@@ -159,8 +159,9 @@ def write_scalars(prefix: str, values: dict, step: int) -> None:
 
 
 def draw_samples(model: AIR, split: Split) -> np.ndarray:
-    """The scenes of the split's first images as one picture."""
-    images = split[:SAMPLE_IMAGES].float_images()
+    """The scenes of the split's first images as one picture; only the first is an empty one."""
+    chosen = [*np.flatnonzero(split.counts == 0)[:1], *np.flatnonzero(split.counts)]
+    images = split[chosen[:SAMPLE_IMAGES]].float_images()
     steps = model.posterior_means(images)
     glimpses, recons = (
         np.stack([getattr(step, name) for step in steps], axis=1)

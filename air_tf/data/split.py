@@ -19,7 +19,8 @@ class Split:
     def __len__(self):
         return len(self.images)
 
-    def __getitem__(self, part: slice) -> "Split":
+    def __getitem__(self, part) -> "Split":
+        """The images that a slice or an array of indices picks."""
         return Split(*(getattr(self, field.name)[part] for field in dataclasses.fields(self)))
 
     @property

@@ -1,0 +1,103 @@
+"""The SavedModel: its endpoints, and writing it so that a server never sees half a version."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from air_tf.model import AIR, Scene
+
+
+def export(model: AIR, out: str | Path) -> Path:
+    """Writes the next version of the model below `out`, for TF Serving and other TF code.
+
+    Endpoints, all with a dynamic batch: `serving_default(images)`, `encoded(image_bytes)`,
+    `decode(counts, z_what, z_where)`.
+
+    Returns:
+        The version's folder, `out/VERSION`.
+
+    Raises:
+        ValueError: `out` is a file.
+    """
+    out = Path(out).expanduser()
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"Expected a folder to export to. Received: {out}, which is a file.")
+    out.mkdir(parents=True, exist_ok=True)
+
+    batch, config = (None,), model.config
+    images = tf.TensorSpec((*batch, *config.image_shape), tf.float32, "images")
+    image_bytes = tf.TensorSpec(batch, tf.string, "image_bytes")
+    objects = (*batch, config.max_objects)
+    latents = (
+        tf.TensorSpec(batch, tf.int32, "counts"),
+        tf.TensorSpec((*objects, config.z_what_size), tf.float32, "z_what"),
+        tf.TensorSpec((*objects, 3), tf.float32, "z_where"),
+    )
+
+    # Trap: tf.saved_model.save of a Keras 3 model fails in the Session loader that TF Serving uses.
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serving_default", lambda images: model(images)._asdict(), [images])
+    archive.add_endpoint(
+        "encoded", lambda image_bytes: infer_encoded(model, image_bytes)._asdict(), [image_bytes]
+    )
+    archive.add_endpoint(
+        "decode",
+        lambda counts, z_what, z_where: {"images": model.decode(counts, z_what, z_where)},
+        list(latents),
+    )
+    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=out))
+    try:
+        archive.write_out(str(temporary / "model"), verbose=False)
+        return _publish(temporary / "model", out)
+    finally:
+        shutil.rmtree(temporary)
+
+
+def _publish(folder: Path, out: Path) -> Path:
+    """Renames a finished folder to the next free integer below `out`."""
+    while True:
+        versions = [int(path.name) for path in out.iterdir() if path.name.isdecimal()]
+        version = out / str(max(versions, default=0) + 1)
+        try:
+            os.rename(folder, version)
+            return version
+        except OSError:
+            if not version.exists():  # else another export took it: try the next
+                raise
+
+
+def infer_encoded(model: AIR, image_bytes: tf.Tensor) -> Scene:
+    """Scenes of PNG or JPEG files of any size and colour; boxes are fractions of the original.
+
+    Args:
+        model: `AIR`.
+        image_bytes: `(B,)` strings.
+    """
+    height, width, channels = model.config.image_shape
+
+    def letterboxed(one_file):
+        """The image at the model's size, and its own edges within it as (y, x, height, width)."""
+        image = tf.io.decode_image(one_file, channels, tf.float32, expand_animations=False)
+        size = tf.cast(tf.shape(image)[:2], tf.float32)
+        resized = tf.maximum(1, tf.cast(tf.round(size * tf.reduce_min([height, width] / size)), tf.int32))
+        top, left = (height - resized[0]) // 2, (width - resized[1]) // 2
+        image = tf.image.resize(image, resized, antialias=True)
+        image = tf.image.pad_to_bounding_box(image, top, left, height, width)
+        edges = tf.cast([top, left, resized[0], resized[1]], tf.float32)
+        return tf.clip_by_value(image, 0.0, 1.0), edges / [height, width, height, width]
+
+    signature = (
+        tf.TensorSpec((height, width, channels), tf.float32),
+        tf.TensorSpec((4,), tf.float32),
+    )
+    images, edges = tf.map_fn(letterboxed, image_bytes, fn_output_signature=signature)
+    scene = model(images)
+    corner, extent = (tf.tile(part, [1, 2])[:, None] for part in tf.split(edges, 2, axis=-1))
+    present = tf.sequence_mask(scene.counts, model.config.max_objects, tf.float32)[..., None]
+    original = tf.clip_by_value((scene.boxes - corner) / extent, 0.0, 1.0)
+    return scene._replace(boxes=original * present)

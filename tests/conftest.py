@@ -1,0 +1,65 @@
+"""Fixtures: a small model, a small data set, and scripts run as a user runs them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+import air_tf  # noqa: E402
+from air_tf.config import MultiDigitRecipe  # noqa: E402
+from air_tf.data.digits import embedded_digits  # noqa: E402
+from air_tf.data.multi_mnist import multi_mnist  # noqa: E402
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def small_config():
+    return air_tf.ModelConfig(
+        image_shape=(12, 10, 1), max_objects=2, glimpse_size=6, z_what_size=4,
+        embedding_units=8, lstm_units=8, hidden_units=8,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def small_model(small_config):
+    keras.utils.set_random_seed(0)
+    return air_tf.AIR(small_config)
+
+
+@pytest.fixture
+def small_images():
+    return np.random.default_rng(0).random((5, 12, 10, 1), np.float32)
+
+
+@pytest.fixture(scope="session")
+def digit_splits():
+    """A few multi-digit images of the embedded digits."""
+    recipe = MultiDigitRecipe(train_images=400, test_images=100)
+    return multi_mnist(embedded_digits(), recipe)
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def run_script(cache_dir):
+    """Runs a script as a user does, on the embedded digits, and returns the finished process."""
+
+    def run(script, *flags, start=subprocess.run, **options):
+        arguments = [sys.executable, str(REPOSITORY / script), *map(str, flags)]
+        if script == "train.py":
+            arguments += ["--digits", "embedded", "--cache-dir", str(cache_dir)]
+        if start is subprocess.run:
+            options |= {"capture_output": True, "text": True, "timeout": 300}
+        return start(arguments, **options)
+
+    return run

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import expit
+
+from air_tf.cell import AIRCell, CellState, StepNoise
+
+random = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return random.normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture
+def arguments(small_config, small_images):
+    state = CellState([normal(5, 8), normal(5, 8)], normal(5, 3), normal(5, 4))
+    return normal(5, 8), tf.constant(small_images), StepNoise(normal(5, 3), normal(5, 4)), state
+
+
+def test_recurrence_equals_numpy(small_config, arguments):
+    embedding, _, _, prev = arguments
+    cell = AIRCell(small_config)
+    _, state = cell(*arguments)
+    kernel, recurrent_kernel, bias = cell.lstm.get_weights()
+    inputs = np.concatenate([embedding, prev.z_where, prev.z_what], -1)
+    gates = inputs @ kernel + prev.lstm[0] @ recurrent_kernel + bias
+    i, f, c, o = np.split(gates, 4, -1)
+    memory = expit(f) * prev.lstm[1] + expit(i) * np.tanh(c)
+    np.testing.assert_allclose(state.lstm[1], memory, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(state.lstm[0], expit(o) * np.tanh(memory), rtol=1e-4, atol=1e-5)
+
+
+def test_forget_gates_start_open(small_config, arguments):
+    cell = AIRCell(small_config)
+    cell(*arguments)
+    np.testing.assert_array_equal(cell.lstm.get_weights()[2][8:16], 1)
+
+
+def test_step_is_what_the_layers_say(small_config, arguments):
+    cell = AIRCell(small_config)
+    _, x, noise, _ = arguments
+    step, state = cell(*arguments)
+    np.testing.assert_allclose(
+        step.z_what, step.q_what.mean() + step.q_what.stddev() * noise.what, rtol=1e-5
+    )
+    np.testing.assert_allclose(step.glimpse, cell.attend(x, step.z_where), atol=1e-6)
+    np.testing.assert_allclose(step.placed, cell.place(step.glimpse_recon, step.z_where), atol=1e-6)
+    assert state.z_where is step.z_where and state.z_what is step.z_what
+
+
+def test_eager_equals_graph(small_config, arguments):
+    cell = AIRCell(small_config)
+    eager, _ = cell(*arguments)
+    graph = tf.function(lambda *args: cell(*args)[0].placed)(*arguments)
+    np.testing.assert_allclose(eager.placed, graph, atol=1e-6)
+
+
+def test_sampled_scale_is_kept_above_its_least(small_config, arguments):
+    embedding, x, noise, prev = arguments
+    noise = noise._replace(where=np.full((5, 3), -1e3, np.float32))
+    step, _ = AIRCell(small_config)(embedding, x, noise, prev)
+    np.testing.assert_allclose(step.z_where[:, 0], small_config.min_scale)
+    assert np.isfinite(step.glimpse).all()

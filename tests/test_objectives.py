@@ -1,0 +1,122 @@
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import expit
+from scipy.stats import norm
+
+import air_tf
+from air_tf.cell import Step
+from air_tf.objectives import OBJECTIVES
+
+random = np.random.default_rng(0)
+
+
+def unrolled(model, images, train_step=10):
+    noise = model.sample_noise(len(images), train_step)
+    return noise, model.unroll(tf.constant(images), noise)
+
+
+def kl_to_normal(q, prior_loc, prior_scale):
+    """KL of diagonal normals, closed form."""
+    loc, scale = q.mean().numpy(), q.stddev().numpy()
+    ratio, distance = scale / prior_scale, (loc - prior_loc) / prior_scale
+    return np.sum(0.5 * (ratio**2 + distance**2 - 1) - np.log(ratio), axis=-1)
+
+
+def brute_force_elbo(config, images, steps: list[Step]):
+    """The ELBO by summing over every presence string, object by object, in float64."""
+    where = zip(config.scale_prior, config.shift_prior, config.shift_prior)
+    where_loc, where_scale = map(np.array, where)
+    elbo = np.zeros(len(images))
+    for b in range(len(images)):
+        for string in itertools.product([0, 1], repeat=len(steps)):
+            n = sum(string)
+            if list(string) != sorted(string, reverse=True):
+                continue  # an object after an absence: probability 0
+            q = p = 1.0
+            for i, z_pres in enumerate(string[: n + 1]):
+                pi = expit(float(steps[i].pres_logit[b]))
+                q *= pi if z_pres else 1 - pi
+                p *= config.rho if z_pres else 1 - config.rho
+            canvas = sum((step.placed[b].numpy() for step in steps[:n]), np.zeros(images[b].shape))
+            value = norm(canvas, config.pixel_scale).logpdf(images[b]).sum() + np.log(p) - np.log(q)
+            for step in steps[:n]:
+                value -= kl_to_normal(step.q_where, where_loc, where_scale)[b]
+                value -= kl_to_normal(step.q_what, 0.0, 1.0)[b]
+            elbo[b] += q * value
+    return elbo
+
+
+@pytest.mark.parametrize("max_objects, rho", [(1, 0.5), (3, 0.1)])
+def test_enumerated_elbo_equals_brute_force(small_config, small_images, max_objects, rho):
+    config = dataclasses.replace(small_config, max_objects=max_objects, rho=rho)
+    model = air_tf.AIR(config)
+    noise, steps = unrolled(model, small_images)
+    _, terms = model.bound(tf.constant(small_images), noise, 10)
+    np.testing.assert_allclose(terms.elbo, brute_force_elbo(config, small_images, steps), rtol=1e-4)
+    parts = terms.log_px - terms.kl_count - terms.kl_where - terms.kl_what
+    np.testing.assert_allclose(terms.elbo, parts, rtol=1e-5)
+
+
+def test_warm_start_begins_with_the_mean_over_prefixes(small_model, small_images):
+    config = small_model.config
+    noise, steps = unrolled(small_model, small_images)
+    objective, _ = small_model.bound(tf.constant(small_images), noise, 0)
+    where = zip(config.scale_prior, config.shift_prior, config.shift_prior)
+    where_loc, where_scale = map(np.array, where)
+    bounds = []
+    for n in range(config.max_objects + 1):
+        canvas = sum((step.placed.numpy() for step in steps[:n]), np.zeros(small_images.shape))
+        bound = norm(canvas, config.pixel_scale).logpdf(small_images).sum(axis=(1, 2, 3))
+        bound += n * np.log(config.rho) + (np.log(1 - config.rho) if n < config.max_objects else 0)
+        for step in steps[:n]:
+            bound -= kl_to_normal(step.q_where, where_loc, where_scale)
+            bound -= kl_to_normal(step.q_what, 0.0, 1.0)
+        bounds.append(bound)
+    np.testing.assert_allclose(objective, np.mean(bounds, axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("train_step, weight", [(0, 1.0), (375, 0.75), (1500, 0.0), (9000, 0.0)])
+def test_warm_start_weight_falls_linearly(small_config, train_step, weight):
+    objective = OBJECTIVES["enumerate"](small_config)
+    assert float(objective.warm_start_weight(train_step)) == pytest.approx(weight)
+
+
+def test_without_warm_start_the_objective_is_the_elbo(small_config, small_images):
+    model = air_tf.AIR(dataclasses.replace(small_config, warm_start_steps=0))
+    noise, _ = unrolled(model, small_images)
+    objective, terms = model.bound(tf.constant(small_images), noise, 0)
+    np.testing.assert_allclose(objective, terms.elbo, rtol=1e-6)
+
+
+def test_every_weight_has_a_gradient_and_it_equals_finite_differences(small_model, small_images):
+    """Along a random direction in the space of all weights."""
+    x = tf.constant(small_images)
+    gradients, _ = small_model.gradients(x, 700)
+    assert all(gradient is not None for gradient in gradients)
+    variables = small_model.trainable_variables
+    direction = [random.normal(size=v.shape).astype(np.float32) for v in variables]
+    noise = small_model.sample_noise(len(small_images), 700)
+
+    def loss(distance):
+        start = [v.numpy() for v in variables]
+        for v, d in zip(variables, direction):
+            v.assign_add(distance * d)
+        value = -np.mean(small_model.bound(x, noise, 700)[0], dtype=np.float64)
+        for v, value_before in zip(variables, start):
+            v.assign(value_before)
+        return value
+
+    slope = sum(np.sum(g.numpy() * d) for g, d in zip(gradients, direction))
+    assert (loss(1e-3) - loss(-1e-3)) / 2e-3 == pytest.approx(slope, rel=0.02)
+
+
+@pytest.mark.parametrize("logit", [-30.0, 30.0])
+def test_extreme_presence_keeps_loss_and_gradient_finite(small_model, small_images, logit):
+    small_model.cell.pres_head.outputs.bias.assign([logit])
+    gradients, terms = small_model.gradients(tf.constant(small_images), 5000)
+    assert np.isfinite(terms.elbo).all()
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
