@@ -16,6 +16,7 @@ from air_tf.config import DataConfig
 DIGIT_SIZE = 28  # pixels
 EMBEDDED_INK_SIZE = 20  # pixels: MNIST's digits fill 20 x 20 of their 28 x 28 too
 EMBEDDED_TRAIN = 1500  # of 1,797 digits; the rest test
+MNIST_SIZE = 60_000  # digits to train on, in one batch
 NETWORK_TIMEOUT = 3.0  # seconds
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/train-labels-idx1-ubyte.gz"
 
@@ -109,8 +110,8 @@ def mnist_from_tfds() -> Digits:
     """MNIST through tensorflow-datasets, which downloads it when it is not there yet."""
     import tensorflow_datasets as tfds  # slow to import
 
-    sets = tfds.load("mnist", split=["train", "test"], batch_size=-1, as_supervised=True)
-    (x_train, y_train), (x_test, y_test) = tfds.as_numpy(sets)
+    sets = tfds.load("mnist", split=["train", "test"], batch_size=MNIST_SIZE, as_supervised=True)
+    (x_train, y_train), (x_test, y_test) = (next(iter(tfds.as_numpy(each))) for each in sets)
     return Digits("mnist", x_train[..., 0], y_train, x_test[..., 0], y_test)
 
 

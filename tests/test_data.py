@@ -1,0 +1,264 @@
+import dataclasses
+import os
+import socket
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from air_tf.config import DataConfig, MultiDigitRecipe
+from air_tf.data import as_float, batches, digits, load_splits
+from air_tf.data.cache import cached
+from air_tf.data.digits import embedded_digits, mnist_from_file
+from air_tf.data.multi_mnist import draw_images, multi_mnist
+
+RECIPE = MultiDigitRecipe(train_images=300, test_images=60)
+needs_mnist = pytest.mark.skipif(not os.environ.get("AIR_MNIST"), reason="AIR_MNIST is not set")
+
+
+@pytest.fixture
+def mnist_file(tmp_path):
+    """Writes an npz in the Keras layout, with some arrays changed."""
+
+    def write(**changes):
+        random = np.random.default_rng(0)
+        arrays = {
+            "x_train": random.integers(0, 256, (20, 28, 28), np.uint8),
+            "y_train": np.arange(20) % 10,
+            "x_test": random.integers(0, 256, (10, 28, 28), np.uint8),
+            "y_test": np.arange(10),
+        } | changes
+        path = tmp_path / "mnist.npz"
+        np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+        return str(path)
+
+    return write
+
+
+@needs_mnist
+def test_benchmark_is_the_published_one(cache_dir):
+    data = load_splits(DataConfig(digits="mnist", cache_dir=str(cache_dir)))
+    train, test = data.splits["train"], data.splits["test"]
+    pixels = sum(int(split.images.sum(dtype=np.int64)) for split in (train, test))
+    assert pixels == 883_114_919
+    counts = np.bincount(np.concatenate([train.counts, test.counts]))
+    np.testing.assert_array_equal(counts, [19_909, 20_054, 20_037])
+    assert (len(train), len(test), len(data.splits["test_digits"])) == (50_000, 10_000, 10_000)
+
+
+def test_embedded_digits_are_real_ones():
+    loaded = embedded_digits()
+    assert loaded.train_images.shape == (1500, 28, 28) and loaded.test_images.shape == (297, 28, 28)
+    assert loaded.train_images[:, :4].max() == 0 and loaded.train_images.max() == 255
+    np.testing.assert_array_equal(loaded.train_labels[:5], [0, 1, 2, 3, 4])
+
+
+def test_boxes_are_tight_around_each_digit(digit_splits):
+    """Erasing the inside of all boxes erases the image; erasing less does not."""
+    split = digit_splits["train"]
+    edges = np.round(split.boxes * 50).astype(int)
+    np.testing.assert_allclose(edges / 50, split.boxes, atol=1e-6)
+    for image, count, image_edges in zip(split.images, split.counts, edges):
+        assert image_edges[count:].any() == False  # noqa: E712
+        image = image[..., 0].copy()
+        if count == 1:
+            ymin, xmin, ymax, xmax = image_edges[0]
+            for line in (image[ymin], image[ymax - 1], image[:, xmin], image[:, xmax - 1]):
+                assert line.any()
+        for ymin, xmin, ymax, xmax in image_edges[:count]:
+            image[ymin:ymax, xmin:xmax] = 0
+        assert not image.any()
+
+
+def test_placements_draw_the_objects_again(digit_splits):
+    from PIL import Image
+
+    split, source = digit_splits["test"], embedded_digits()
+    for image, count, placements, labels in zip(
+        split.images, split.counts, split.placements, split.labels
+    ):
+        canvas = np.zeros((50, 50), int)
+        for (index, side, top, left), label in zip(placements[:count], labels):
+            digit = Image.fromarray(source.test_images[index])
+            digit = digit.resize((side, side), Image.Resampling.BILINEAR)
+            canvas[top : top + side, left : left + side] += np.asarray(digit)
+            assert source.test_labels[index] == label
+        np.testing.assert_array_equal(canvas, image[..., 0])
+
+
+def test_images_are_a_function_of_the_recipe():
+    source = embedded_digits()
+    first, again = multi_mnist(source, RECIPE), multi_mnist(source, RECIPE)
+    other = multi_mnist(source, dataclasses.replace(RECIPE, seed=1))
+    np.testing.assert_array_equal(first["train"].images, again["train"].images)
+    assert (first["train"].images != other["train"].images).any()
+
+
+def test_more_digits_on_a_larger_canvas():
+    recipe = MultiDigitRecipe(canvas_size=90, max_digits=5)
+    source = embedded_digits()
+    split = draw_images(source.train_images, source.train_labels, 80, recipe, 0, 2)
+    assert split.images.shape == (80, 90, 90, 1)
+    assert set(split.counts) == set(range(6))
+
+
+def test_cache_is_read_and_a_damaged_one_is_made_anew(tmp_path, digit_splits, capsys):
+    path, made = tmp_path / "folder" / "set.npz", []
+
+    def make():
+        made.append(1)
+        return digit_splits
+
+    def check():
+        splits = cached(path, make)
+        assert set(splits) == set(digit_splits)
+        for name, split in splits.items():
+            for field in dataclasses.fields(split):
+                expected = getattr(digit_splits[name], field.name)
+                np.testing.assert_array_equal(getattr(split, field.name), expected)
+
+    check()
+    check()
+    assert len(made) == 1
+    whole = path.read_bytes()
+    damages = {
+        "truncated": whole[: len(whole) // 2],
+        "flipped": whole[:200] + bytes([whole[200] ^ 255]) + whole[201:],
+        "empty": b"",
+    }
+    for number, damaged in enumerate(damages.values(), start=2):
+        path.write_bytes(damaged)
+        check()
+        assert len(made) == number
+        assert "is damaged" in capsys.readouterr().err
+    assert [file.name for file in path.parent.iterdir()] == ["set.npz"]
+
+
+def test_failed_writing_leaves_nothing_behind(tmp_path, digit_splits, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    with pytest.raises(OSError, match="disk full"):
+        cached(tmp_path / "set.npz", lambda: digit_splits)
+    assert not list(tmp_path.iterdir())
+
+
+def numbered_images(count):
+    return np.arange(count, dtype=np.uint8)[:, None, None, None]
+
+
+def taken(dataset):
+    """The numbers of the images in each batch."""
+    return [np.round(batch.numpy().ravel() * 255).astype(int).tolist() for batch in dataset]
+
+
+def test_batches_are_a_function_of_seed_and_step():
+    images = numbered_images(40)
+    whole = taken(batches(images, 8, seed=3, start=0, stop=20))
+    assert whole[7:12] == taken(batches(images, 8, seed=3, start=7, stop=12))
+    assert whole != taken(batches(images, 8, seed=4, start=0, stop=20))
+    for epoch in range(4):  # each pass shows every image once, in its own order
+        assert sorted(sum(whole[5 * epoch : 5 * epoch + 5], [])) == list(range(40))
+    assert whole[:5] != whole[5:10]
+
+
+def test_batches_are_the_same_on_every_machine():
+    assert taken(batches(numbered_images(10), 5, seed=0, start=0, stop=2)) == EXPECTED_BATCHES
+
+
+EXPECTED_BATCHES = [[0, 9, 1, 8, 4], [5, 3, 6, 7, 2]]
+
+
+def test_replicas_share_a_step():
+    images = numbered_images(40)
+    alone = taken(batches(images, 8, seed=3, start=2, stop=4))
+    workers = [
+        taken(batches(images, 8, 3, 2, 4, replicas=replicas, num_replicas=4))
+        for replicas in (range(0, 2), range(2, 4))
+    ]
+    for step in range(2):
+        shares = [share for worker in workers for share in worker[2 * step : 2 * step + 2]]
+        assert sum(shares, []) == alone[step]
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    with pytest.raises(ValueError, match="multiple of the 3 replicas. Received: batch_size=8"):
+        batches(numbered_images(40), 8, 0, 0, 1, num_replicas=3)
+
+
+def test_as_float_takes_arrays_and_tensors():
+    pixels = np.array([0, 51, 255], np.uint8)
+    np.testing.assert_allclose(as_float(pixels), [0, 0.2, 1])
+    np.testing.assert_array_equal(as_float(tf.constant(pixels)), as_float(pixels))
+    assert as_float(pixels).dtype == np.float32
+
+
+def test_mnist_from_file(mnist_file):
+    loaded = mnist_from_file(mnist_file())
+    assert loaded.train_images.shape == (20, 28, 28) and loaded.test_labels.shape == (10,)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"y_test": None}, "without y_test"),
+        ({"x_train": np.zeros((20, 8, 8), np.uint8)}, r"shape=\(20, 8, 8\)"),
+        ({"x_train": np.zeros((20, 28, 28), np.float32)}, "dtype=float32"),
+        ({"x_test": np.zeros((0, 28, 28), np.uint8)}, r"shape=\(0, 28, 28\)"),
+        ({"y_train": np.arange(3)}, r"y_train of shape \(20,\).*shape=\(3,\)"),
+        ({"y_train": np.ones(20)}, "with integers.*float64"),
+    ],
+)
+def test_mnist_file_is_refused(mnist_file, changes, message):
+    with pytest.raises(ValueError, match=message):
+        mnist_from_file(mnist_file(**changes))
+
+
+def test_what_is_no_mnist_file_is_refused(tmp_path):
+    text = tmp_path / "text.npz"
+    text.write_text("no npz")
+    for path in (tmp_path / "missing.npz", tmp_path, text):
+        with pytest.raises(ValueError, match=f"Keras layout.*Received: {path}"):
+            mnist_from_file(str(path))
+
+
+def test_mnist_through_tensorflow_datasets(monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(digits, "mnist_is_prepared", lambda: True)
+    with tfds.testing.mock_data(num_examples=7):
+        loaded, line = digits.load_digits(DataConfig(digits="auto", mnist=""))
+    assert loaded.name == "mnist" and loaded.train_images.shape == (7, 28, 28)
+    assert "tensorflow-datasets" in line
+
+
+def test_auto_falls_back_soon_without_a_network(monkeypatch):
+    monkeypatch.setattr(digits, "mnist_is_prepared", lambda: False)
+    with socket.create_server(("127.0.0.1", 0)) as never_answers:
+        port = never_answers.getsockname()[1]
+        monkeypatch.setattr(digits, "MNIST_URL", f"http://127.0.0.1:{port}/")
+        started = time.monotonic()
+        assert not digits.network_reaches(digits.MNIST_URL)
+        assert time.monotonic() - started < 5
+        loaded, line = digits.load_digits(DataConfig(digits="auto", mnist=""))
+    assert loaded.name == "embedded" and "--mnist" in line
+
+
+def test_mnist_never_falls_back(monkeypatch):
+    def fail():
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(digits, "mnist_from_tfds", fail)
+    with pytest.raises(ValueError, match="--mnist FILE.npz. Received: ConnectionError: no network"):
+        digits.load_digits(DataConfig(digits="mnist", mnist=""))
+
+
+def test_slow_libraries_are_imported_only_when_used():
+    import subprocess
+
+    script = "import air_tf.training, sys; print({'sklearn.datasets', 'tensorflow_datasets'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
