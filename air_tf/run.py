@@ -155,7 +155,7 @@ def restore(checkpoint: tf.train.Checkpoint, folder: Path, partial: bool = False
             status.assert_existing_objects_matched() if partial else status.assert_consumed()
             status.expect_partial()
             return path
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             reason = str(error).splitlines()[0]
             print(f"Checkpoint {path} is damaged ({reason}): trying the one before.", file=sys.stderr)
     if paths:

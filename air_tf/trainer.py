@@ -78,7 +78,7 @@ class Trainer:
     @property
     def step(self) -> int:
         """Training steps done."""
-        return int(self.optimizer.iterations)
+        return int(keras.ops.convert_to_numpy(self.optimizer.iterations))
 
     def start(self) -> None:
         """Lays out the batches from the current step on."""

@@ -1,0 +1,191 @@
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from air_tf import serving
+
+random = np.random.default_rng(0)
+OUTPUTS = {"counts", "count_probs", "boxes", "scores", "reconstructions", "z_what", "z_where"}
+
+
+@pytest.fixture(scope="module")
+def model(small_config):
+    import keras
+
+    import air_tf
+
+    keras.utils.set_random_seed(0)
+    return air_tf.AIR(small_config)
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    return serving.export(model, tmp_path_factory.mktemp("exports") / "air")
+
+
+@pytest.fixture(params=[1, 3, 64])
+def images(request):
+    return random.random((request.param, 12, 10, 1), np.float32)
+
+
+def assert_same(outputs, scene):
+    assert set(outputs) == OUTPUTS
+    for name, expected in scene._asdict().items():
+        np.testing.assert_allclose(outputs[name], expected, atol=1e-5, err_msg=name)
+
+
+def png(pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return file.getvalue()
+
+
+def test_loads_where_air_tf_cannot_be_imported(exported, model, images, tmp_path):
+    np.save(tmp_path / "images.npy", images)
+    script = f"""
+import sys
+sys.modules["air_tf"] = None
+import numpy as np, tensorflow as tf
+model = tf.saved_model.load({str(exported)!r})
+outputs = model.signatures["serving_default"](tf.constant(np.load("images.npy")))
+np.savez("outputs.npz", **{{name: values.numpy() for name, values in outputs.items()}})
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, capture_output=True)
+    assert_same(dict(np.load(tmp_path / "outputs.npz")), model.infer(images))
+
+
+def test_saved_model_cli_runs_it(exported, model, images, tmp_path):
+    np.save(tmp_path / "images.npy", images)
+    command = [
+        sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir", str(exported),
+        "--tag_set", "serve", "--signature_def", "serving_default",
+        "--inputs", f"images={tmp_path / 'images.npy'}", "--outdir", str(tmp_path / "out"),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    outputs = {path.stem: np.load(path) for path in (tmp_path / "out").glob("*.npy")}
+    assert_same(outputs, model.infer(images))
+
+
+class SessionModel:
+    """The SavedModel in a version 1 Session, as TF Serving loads it."""
+
+    def __init__(self, path):
+        self.session = tf.compat.v1.Session(graph=tf.Graph())
+        with self.session.graph.as_default():
+            graph = tf.compat.v1.saved_model.load(self.session, ["serve"], str(path))
+        self.signatures = graph.signature_def
+
+    def __call__(self, signature_name, **inputs):
+        signature = self.signatures[signature_name]
+        fetches = {name: tensor.name for name, tensor in signature.outputs.items()}
+        feeds = {signature.inputs[name].name: values for name, values in inputs.items()}
+        return self.session.run(fetches, feeds)
+
+
+@pytest.fixture(scope="module")
+def session_model(exported):
+    return SessionModel(exported)
+
+
+def test_session_loader_runs_it(session_model, model, images):
+    assert_same(session_model("serving_default", images=images), model.infer(images))
+
+
+def test_session_decodes(session_model, model, images):
+    scene = model.infer(images)
+    outputs = session_model(
+        "decode", counts=scene.counts.numpy(), z_what=scene.z_what.numpy(), z_where=scene.z_where.numpy()
+    )
+    np.testing.assert_allclose(outputs["images"], scene.reconstructions, atol=1e-5)
+
+
+def test_keras_layer_runs_it(exported, model, images):
+    import keras
+
+    layer = keras.layers.TFSMLayer(str(exported), call_endpoint="serving_default")
+    assert_same(layer(images), model.infer(images))
+
+
+def test_encoded_images_of_the_models_size(session_model, model, images):
+    pixels = np.uint8(images * 255)
+    outputs = session_model("encoded", image_bytes=[png(image[..., 0]) for image in pixels])
+    assert_same(outputs, model.infer(pixels.astype(np.float32) / np.float32(255)))
+
+
+def test_encoded_boxes_are_in_the_originals_coordinates(model, tmp_path):
+    """An image of twice the model's width is scaled by 1/2 and gets bars above and below."""
+    model.cell.pres_head.outputs.bias.assign([30.0])
+    encoded = SessionModel(serving.export(model, tmp_path))
+    wide = np.uint8(random.integers(0, 256, (12, 20, 3)))
+    outputs = encoded("encoded", image_bytes=[png(wide)])
+    model.cell.pres_head.outputs.bias.assign([0.0])
+    ymin, xmin, ymax, xmax = outputs["boxes"][0, 0]
+    assert outputs["counts"][0] == 2
+    # the window of z_where, in the letterboxed image, by hand: 6 of 12 rows, from row 3 on
+    scale, shift_x, shift_y = outputs["z_where"][0, 0]
+    centre_y, centre_x = (1 - shift_y / scale) / 2 * 11, (1 - shift_x / scale) / 2 * 9
+    half_y, half_x = 11 / (2 * scale), 9 / (2 * scale)
+    expected = [
+        (centre_y - half_y + 0.5 - 3) / 6, (centre_x - half_x + 0.5) / 10,
+        (centre_y + half_y + 0.5 - 3) / 6, (centre_x + half_x + 0.5) / 10,
+    ]  # fmt: skip
+    letterboxed = np.clip([(centre_y - half_y + 0.5), (centre_y + half_y + 0.5)], 0, 12)
+    expected[0], expected[2] = (letterboxed - 3) / 6
+    np.testing.assert_allclose([ymin, xmin, ymax, xmax], np.clip(expected, 0, 1), atol=1e-5)
+
+
+def test_jpeg_and_colour_are_taken(session_model):
+    file = io.BytesIO()
+    Image.fromarray(random.integers(0, 256, (40, 30, 3), np.uint8)).save(file, "jpeg")
+    outputs = session_model("encoded", image_bytes=[file.getvalue(), png(np.zeros((3, 90), np.uint8))])
+    assert outputs["reconstructions"].shape == (2, 12, 10, 1)
+    assert np.isfinite(outputs["boxes"]).all()
+
+
+def test_what_is_no_image_is_refused(session_model):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Unknown image file format"):
+        session_model("encoded", image_bytes=[b"no image"])
+
+
+@pytest.mark.parametrize("shape", [(12, 10, 1), (2, 10, 12, 1), (2, 12, 10, 3)])
+def test_wrong_rank_or_size_is_refused(session_model, shape):
+    with pytest.raises(ValueError, match="Cannot feed value of shape"):
+        session_model("serving_default", images=np.zeros(shape, np.float32))
+
+
+def test_nan_does_not_crash_it(session_model):
+    images = np.zeros((2, 12, 10, 1), np.float32)
+    expected = session_model("serving_default", images=images)
+    images[0] = np.nan
+    outputs = session_model("serving_default", images=images)
+    np.testing.assert_allclose(outputs["reconstructions"][1], expected["reconstructions"][1], atol=1e-6)
+
+
+def test_versions_count_up_and_no_half_written_one_is_seen(model, tmp_path, monkeypatch):
+    assert serving.export(model, tmp_path) == tmp_path / "1"
+    assert serving.export(model, tmp_path) == tmp_path / "2"
+    (tmp_path / "7").mkdir()
+    assert serving.export(model, tmp_path) == tmp_path / "8"
+    seen = []
+
+    def fail(folder, out):
+        seen.extend(path.name for path in out.iterdir() if path.name.isdecimal())
+        raise OSError("disk full")
+
+    monkeypatch.setattr(serving, "_publish", fail)
+    with pytest.raises(OSError, match="disk full"):
+        serving.export(model, tmp_path)
+    assert sorted(seen) == ["1", "2", "7", "8"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "7", "8"]
+
+
+def test_an_export_folder_that_is_a_file_is_refused(model, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ValueError, match=f"Received: {file}, which is a file"):
+        serving.export(model, file)

@@ -1,0 +1,259 @@
+"""The loop inside of one process; test_scripts.py has what needs whole processes."""
+
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import air_tf
+from air_tf import run as run_folder
+from air_tf.config import Config, RunConfig, TrainingConfig
+from air_tf.trainer import STEP_METRICS, Diverged, Trainer
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 12, 10, 1), np.uint8)
+
+
+@pytest.fixture
+def make_trainer(small_config):
+    def make(**changes):
+        training = TrainingConfig(steps=20, batch_size=8, learning_rate=1e-2)
+        config = Config(model=small_config, training=dataclasses.replace(training, **changes))
+        trainer = Trainer(config, IMAGES, tf.distribute.get_strategy())
+        trainer.start()
+        return trainer
+
+    return make
+
+
+def weights(trainer):
+    return np.concatenate([v.numpy().ravel() for v in trainer.model.trainable_variables])
+
+
+def test_the_loop_and_keras_fit_train_alike(make_trainer, small_config):
+    """The same batches, noise and optimizer: the same weights, XLA's rounding apart."""
+    trainer = make_trainer()
+    trainer.run(5)
+    other = make_trainer()
+    model = other.model
+    model.compile(optimizer=other.optimizer, jit_compile=True)
+    model.fit(_batches(5), verbose=0)
+    np.testing.assert_allclose(weights(other), weights(trainer), atol=1e-5)
+
+
+def _batches(steps):
+    from air_tf.data import batches
+
+    return batches(IMAGES, 8, 0, 0, steps)
+
+
+def test_training_raises_the_elbo(make_trainer):
+    trainer = make_trainer(steps=200)
+    elbo = trainer.run(200)[:, STEP_METRICS.index("elbo")]
+    assert elbo[-20:].mean() > elbo[:20].mean() + 10
+
+
+def test_gradient_norm_and_steps_are_reported(make_trainer):
+    trainer = make_trainer()
+    values = trainer.run(3)
+    assert values.shape == (3, len(STEP_METRICS)) and trainer.step == 3
+    gradients, _ = make_trainer().gradients(next(iter(_batches(1))), tf.constant(0, tf.int64))
+    norm = np.sqrt(sum(np.sum(np.square(g.numpy(), dtype=np.float64)) for g in gradients))
+    assert values[0, STEP_METRICS.index("gradient_norm")] == pytest.approx(norm, rel=1e-4)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(make_trainer, tmp_path):
+    whole = make_trainer()
+    whole.run(20)
+    first = make_trainer()
+    first.run(7)
+    first.save(tmp_path)
+    second = make_trainer()
+    assert run_folder.restore(second.checkpoint, tmp_path).endswith("step-7")
+    assert second.step == 7 and float(second.seconds) > 0
+    second.start()
+    second.run(13)
+    np.testing.assert_array_equal(weights(second), weights(whole))
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty the index"])
+def test_a_damaged_checkpoint_is_passed_over_and_said(make_trainer, tmp_path, capsys, damage):
+    trainer = make_trainer()
+    trainer.run(2)
+    trainer.save(tmp_path)
+    good = weights(trainer)
+    trainer.run(2)
+    trainer.save(tmp_path)
+    data = tmp_path / "checkpoints" / "step-4.data-00000-of-00001"
+    content = bytearray(data.read_bytes())
+    if damage == "truncate":
+        data.write_bytes(content[: len(content) // 2])
+    elif damage == "flip":
+        content[len(content) // 2] ^= 255
+        data.write_bytes(content)
+    else:
+        (tmp_path / "checkpoints" / "step-4.index").write_bytes(b"")
+    other = make_trainer()
+    assert run_folder.restore(other.checkpoint, tmp_path).endswith("step-2")
+    assert "step-4 is damaged" in capsys.readouterr().err
+    np.testing.assert_array_equal(weights(other), good)
+    assert other.step == 2
+
+
+def test_only_damaged_checkpoints_are_an_error(make_trainer, tmp_path):
+    trainer = make_trainer()
+    trainer.save(tmp_path)
+    (tmp_path / "checkpoints" / "step-0.data-00000-of-00001").write_bytes(b"")
+    with pytest.raises(ValueError, match="Expected a readable checkpoint.*1 damaged"):
+        run_folder.restore(trainer.checkpoint, tmp_path)
+
+
+def test_old_checkpoints_are_removed(make_trainer, tmp_path):
+    trainer = make_trainer()
+    for _ in range(5):
+        trainer.run(1)
+        trainer.save(tmp_path)
+    names = [path.rsplit("/", 1)[1] for path in run_folder.checkpoint_paths(tmp_path)]
+    assert names == ["step-3", "step-4", "step-5"]
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 6
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_good(make_trainer, tmp_path):
+    trainer = make_trainer()
+    trainer.run(1)
+    trainer.save(tmp_path)
+    good = weights(trainer)
+    trainer.run(1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # bytes that a file may have
+    try:
+        with pytest.raises(OSError, match="step-2 cannot be written, earlier ones stay"):
+            trainer.save(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    other = make_trainer()
+    assert run_folder.restore(other.checkpoint, tmp_path).endswith("step-1")
+    np.testing.assert_array_equal(weights(other), good)
+
+
+def test_a_loss_that_is_not_finite_stops_at_its_step(make_trainer):
+    trainer = make_trainer()
+    trainer.run(3)
+    kernel = trainer.model.cell.decode.mlp.outputs.kernel
+    kernel.assign(tf.fill(kernel.shape, np.nan))
+    with pytest.raises(Diverged, match="no longer finite at step 4"):
+        trainer.run(3)
+
+
+@pytest.fixture
+def config(tmp_path):
+    data = air_tf.DataConfig(digits="embedded")
+    return Config(data=data, run=RunConfig(runs_dir=str(tmp_path)))
+
+
+def changed(config, part, **fields):
+    return dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **fields)})
+
+
+def test_runs_are_numbered_and_the_newest_is_resumed(config, tmp_path):
+    folders = []
+    for _ in range(11):
+        folders.append(run_folder.open_folder(config))
+        run_folder.write_config(config, folders[-1])
+    assert [folder.name for folder in folders[:2]] == [
+        "multi_mnist-embedded-seed0",
+        "multi_mnist-embedded-seed0-2",
+    ]
+    assert run_folder.open_folder(changed(config, "run", resume=True)) == folders[10]
+
+
+def test_a_taken_name_is_refused(config):
+    named = changed(config, "run", name="mine")
+    run_folder.open_folder(named)
+    with pytest.raises(ValueError, match="Expected the name of a new run.*--resume"):
+        run_folder.open_folder(named)
+
+
+def test_resuming_nothing_is_refused(config):
+    with pytest.raises(ValueError, match="Expected a run to resume"):
+        run_folder.open_folder(changed(config, "run", resume=True))
+
+
+def test_resuming_another_config_says_which_field(config):
+    run_folder.write_config(config, run_folder.open_folder(config))
+    resumed = changed(config, "run", resume=True)
+    for part, fields in (
+        ("training", {"learning_rate": 0.1}),
+        ("model", {"max_objects": 4}),
+        ("model", {"scale_prior": (2.0, 0.2)}),
+    ):
+        (name,) = fields
+        with pytest.raises(ValueError, match=f"Expected {name}=.*Received: {name}="):
+            run_folder.open_folder(changed(resumed, part, **fields))
+    run_folder.open_folder(changed(resumed, "training", steps=9000))  # longer is no other config
+
+
+def test_a_run_in_use_is_refused(config):
+    folder = run_folder.open_folder(config)
+    script = (
+        "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(folder / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        with pytest.raises(ValueError, match="no other training is using"):
+            run_folder.lock(folder)
+        holder.stdin.close()
+    run_folder.lock(folder).release()
+
+
+def test_config_json_says_what_was_run(config):
+    folder = run_folder.open_folder(config)
+    run_folder.write_config(config, folder)
+    record = json.loads((folder / "config.json").read_text())
+    assert record["digits"] == "embedded" and record["seed"] == 0
+    assert record["versions"]["tensorflow"] == tf.__version__
+    assert record["model"]["max_objects"] == 3
+
+
+STRATEGIES = """
+import sys
+import numpy as np, tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from air_tf.config import Config, ModelConfig, TrainingConfig
+from air_tf.data import batches
+from air_tf.trainer import Trainer, make_optimizer
+random = np.random.default_rng(0)
+images = random.integers(0, 256, (40, 12, 10, 1), np.uint8)
+model = ModelConfig(image_shape=(12, 10, 1), max_objects=2, glimpse_size=6, z_what_size=4,
+                    embedding_units=8, lstm_units=8, hidden_units=8)
+config = Config(model=model, training=TrainingConfig(steps=4, batch_size=8))
+mirrored = Trainer(config, images, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+assert mirrored.strategy.num_replicas_in_sync == 2
+mirrored.start()
+metrics = mirrored.run(4)
+
+# by hand, on one device: the sum of both replicas' shares of the gradient
+alone = Trainer(config, images, tf.distribute.get_strategy())
+elbo = []
+for step, x in enumerate(batches(images, 8, 0, 0, 4)):
+    shares = [alone.gradients(x[4 * r:4 * r + 4], tf.constant(step, tf.int64), r, 2) for r in range(2)]
+    elbo.append(np.mean([terms.elbo for _, terms in shares]))
+    gradients = [a + b for a, b in zip(*(share[0] for share in shares))]
+    alone.optimizer.apply(gradients, alone.model.trainable_variables)
+np.testing.assert_allclose(metrics[:, 0], elbo, rtol=1e-4)
+for ours, expected in zip(mirrored.model.trainable_variables, alone.model.trainable_variables):
+    np.testing.assert_allclose(ours.numpy(), expected.numpy(), atol=1e-5)
+print("same")
+"""
+
+
+def test_two_replicas_train_like_one_device_with_their_mean_gradient():
+    done = subprocess.run([sys.executable, "-c", STRATEGIES], capture_output=True, text=True)
+    assert done.stdout.endswith("same\n"), done.stderr
