@@ -2,6 +2,8 @@
 
 from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
 from air_tf.model import AIR, Scene
+from air_tf.version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["AIR", "Config", "DataConfig", "ModelConfig", "RunConfig", "Scene", "TrainingConfig"]
+__all__ = [
+    "AIR", "Config", "DataConfig", "ModelConfig", "RunConfig", "Scene", "TrainingConfig", "__version__"
+]  # fmt: skip

@@ -6,7 +6,14 @@ Images are `(H, W, C)` in [0, 1]; pictures are `(h, w, 3)` uint8.
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-STEP_COLOURS = ((255, 60, 60), (60, 220, 60), (80, 130, 255), (255, 200, 40), (220, 80, 220), (60, 220, 220))
+STEP_COLOURS = (
+    (255, 60, 60),
+    (60, 220, 60),
+    (80, 130, 255),
+    (255, 200, 40),
+    (220, 80, 220),
+    (60, 220, 220),
+)
 BACKGROUND, TEXT = (24, 24, 28), (235, 235, 235)
 ZOOM = 3  # picture pixels a pixel of the image
 MARGIN, LINE = 8, 18  # picture pixels
@@ -64,7 +71,9 @@ def scene_row(image, boxes, reconstruction, glimpses, glimpse_recons, scores, co
             column = Image.blend(column, Image.new("RGB", column.size, BACKGROUND), 0.75)
         draw = ImageDraw.Draw(column)
         text = f"{score:.0%}"
-        draw.text((2, height - LINE + 2), text, fill=colour_of_step(step), font=ImageFont.load_default(13))
+        draw.text(
+            (2, height - LINE + 2), text, fill=colour_of_step(step), font=ImageFont.load_default(13)
+        )
         columns.append(column)
     row = Image.new("RGB", (sum(c.width + MARGIN for c in columns) - MARGIN, height), BACKGROUND)
     left = 0

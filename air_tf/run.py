@@ -1,6 +1,6 @@
 """A run's folder: its config, its lock and its checkpoints.
 
-    runs/NAME/{config.json, metrics.json, samples.png, checkpoints/, events...}
+runs/NAME/{config.json, metrics.json, samples.png, checkpoints/, events...}
 """
 
 import dataclasses
@@ -73,7 +73,9 @@ def lock(folder: Path) -> filelock.FileLock:
     try:
         return filelock.FileLock(folder / ".lock").acquire(blocking=False).lock
     except filelock.Timeout as error:
-        raise ValueError(f"Expected a run that no other training is using. Received: {folder}.") from error
+        raise ValueError(
+            f"Expected a run that no other training is using. Received: {folder}."
+        ) from error
 
 
 def check_same_config(config: Config, folder: Path) -> None:

@@ -84,7 +84,9 @@ def infer_encoded(model: AIR, image_bytes: tf.Tensor) -> Scene:
         """The image at the model's size, and its own edges within it as (y, x, height, width)."""
         image = tf.io.decode_image(one_file, channels, tf.float32, expand_animations=False)
         size = tf.cast(tf.shape(image)[:2], tf.float32)
-        resized = tf.maximum(1, tf.cast(tf.round(size * tf.reduce_min([height, width] / size)), tf.int32))
+        resized = tf.maximum(
+            1, tf.cast(tf.round(size * tf.reduce_min([height, width] / size)), tf.int32)
+        )
         top, left = (height - resized[0]) // 2, (width - resized[1]) // 2
         image = tf.image.resize(image, resized, antialias=True)
         image = tf.image.pad_to_bounding_box(image, top, left, height, width)

@@ -140,6 +140,6 @@ class Trainer:
         except tf.errors.OpError as error:
             reason = str(error).splitlines()[0]
             raise OSError(f"Checkpoint {path} cannot be written, earlier ones stay: {reason}") from error
-        for old in checkpoint_paths(folder)[: -CHECKPOINTS_KEPT]:
+        for old in checkpoint_paths(folder)[:-CHECKPOINTS_KEPT]:
             for file in Path(old).parent.glob(Path(old).name + ".*"):
                 file.unlink()

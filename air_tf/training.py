@@ -66,8 +66,9 @@ def train(config: Config) -> tuple[Path, dict]:
         data=dataclasses.replace(config.data, digits=dataset.digits),
         model=dataclasses.replace(config.model, image_shape=dataset.splits["train"].image_shape),
     )
-    print(dataset.description)
+    print(dataset.description, flush=True)
     with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(stop_signals())
         if is_chief(strategy):
             folder = run_folder.open_folder(config)
             stack.enter_context(run_folder.lock(folder))
@@ -76,26 +77,31 @@ def train(config: Config) -> tuple[Path, dict]:
         trainer = Trainer(config, dataset.splits["train"].images, strategy)
         restored = run_folder.restore(trainer.checkpoint, folder) if config.run.resume else None
         if restored:
-            print(f"Going on from step {trainer.step:,} of {folder}.")
+            print(f"Going on from step {trainer.step:,} of {folder}.", flush=True)
         else:
-            print(f"Training {config.training.steps:,} steps in {folder}.")
-        return folder, _train(config, dataset, trainer, folder, stack)
+            print(f"Training {config.training.steps:,} steps in {folder}.", flush=True)
+        return folder, _train(config, dataset, trainer, folder, stack, stop)
 
 
-def _train(config, dataset: Dataset, trainer: Trainer, folder: Path, stack) -> dict:
+def _train(config, dataset: Dataset, trainer: Trainer, folder: Path, stack, stop: list[int]) -> dict:
     """The loop, between checkpoints, evaluations and signals."""
     training, held_out = config.training, dataset.splits["test"]
     writer = tf.summary.create_file_writer(str(folder))
     stack.enter_context(writer.as_default())
     config_text = run_folder.write_config(config, folder)
     tf.summary.text("config", f"```\n{config_text}\n```", step=trainer.step)
-    stop = stack.enter_context(stop_signals())
     bar = stack.enter_context(
         tqdm(total=training.steps, initial=trainer.step, unit=" steps", dynamic_ncols=True)
     )
     trainer.start()
     shown, call_ms = {}, []
     while trainer.step < training.steps:
+        if stop:
+            trainer.save(folder)
+            bar.close()
+            name = signal.Signals(stop[0]).name
+            message = f"Stopped by {name}: step {trainer.step:,} is saved in {folder}; --resume goes on."
+            raise Stopped(message, stop[0])
         intervals = training.steps_per_call, training.evaluate_every, training.checkpoint_every
         target = min(training.steps, *(every * (trainer.step // every + 1) for every in intervals))
         num_steps, started = target - trainer.step, time.perf_counter()
@@ -120,14 +126,9 @@ def _train(config, dataset: Dataset, trainer: Trainer, folder: Path, stack) -> d
             collapse = metrics.collapsed(evaluation.scenes.counts, config.model.max_objects)
             if collapse and target >= min(config.model.warm_start_steps, training.steps):
                 tqdm.write(f"Collapse at step {target:,}: {collapse}.", file=sys.stderr)
-        if target % training.checkpoint_every == 0 or target == training.steps or stop:
+        if target % training.checkpoint_every == 0 or target == training.steps:
             trainer.save(folder)
             writer.flush()
-        if stop and target < training.steps:
-            bar.close()
-            name = signal.Signals(stop[0]).name
-            message = f"Stopped by {name}: step {target:,} is saved in {folder}; --resume goes on."
-            raise Stopped(message, stop[0])
     bar.close()
 
     results = {
