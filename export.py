@@ -6,9 +6,9 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from air_tf import cli  # noqa: E402
-from air_tf.run import load_model  # noqa: E402
-from air_tf.serving import export  # noqa: E402
+from air_tf import cli
+from air_tf.run import load_model
+from air_tf.serving import export
 
 
 @dataclasses.dataclass(frozen=True)

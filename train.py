@@ -5,8 +5,8 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from air_tf import Config, cli  # noqa: E402
-from air_tf.training import Stopped, train  # noqa: E402
+from air_tf import Config, cli
+from air_tf.training import Stopped, train
 
 
 def main() -> int:

@@ -2,8 +2,6 @@
 
 from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
 from air_tf.model import AIR, Scene
-from air_tf.version import __version__
 
-__all__ = [
-    "AIR", "Config", "DataConfig", "ModelConfig", "RunConfig", "Scene", "TrainingConfig", "__version__"
-]  # fmt: skip
+__version__ = "0.1.0"
+__all__ = ["AIR", "Config", "DataConfig", "ModelConfig", "RunConfig", "Scene", "TrainingConfig"]

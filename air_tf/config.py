@@ -118,6 +118,11 @@ class ModelConfig:
     """Training steps over which every prefix of the objects must explain the image by itself, with
     a weight that falls linearly from 1 to 0."""
 
+    @classmethod
+    def from_json(cls, fields: dict) -> "ModelConfig":
+        """The config that `dataclasses.asdict` gave, back from JSON, which knows no tuples."""
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+
     def __post_init__(self):
         shape = self.image_shape
         _require(

@@ -51,7 +51,8 @@ def match_boxes(boxes: np.ndarray, true_boxes: np.ndarray) -> tuple[np.ndarray, 
     """Pairs boxes `(n, 4)` with true ones `(m, 4)` so that the sum of IoU is greatest.
 
     Returns:
-        IoU and vector from true to inferred centre, (y, x), of each pair: `(k,)` and `(k, 2)`, k = min(n, m).
+        IoU of each pair, `(k,)`, and the vector from true to inferred centre, (y, x), `(k, 2)`, with
+        k = min(n, m).
     """
     iou = pairwise_iou(boxes, true_boxes)
     rows, columns = linear_sum_assignment(iou, maximize=True)
@@ -59,7 +60,9 @@ def match_boxes(boxes: np.ndarray, true_boxes: np.ndarray) -> tuple[np.ndarray, 
     return iou[rows, columns], centres[rows] - true_centres[columns]
 
 
-def box_metrics(boxes, counts, true_boxes, true_counts, image_size, count: int) -> dict[str, float]:
+def box_metrics(
+    boxes, counts, true_boxes, true_counts, image_size, count: int
+) -> dict[str, float | None]:
     """Mean IoU and centre error on the images with `count` objects that are counted right.
 
     Args:
@@ -71,11 +74,11 @@ def box_metrics(boxes, counts, true_boxes, true_counts, image_size, count: int) 
         count: objects in the images to look at.
 
     Returns:
-        `box_iou` (fraction) and `centre_error` (pixels), means over objects; NaN without any.
+        `box_iou` (fraction) and `centre_error` (pixels), means over objects; None without any.
     """
     images = np.flatnonzero((counts == count) & (true_counts == count))
     if not count or not len(images):
-        return {"box_iou": float("nan"), "centre_error": float("nan")}
+        return {"box_iou": None, "centre_error": None}
     pairs = [match_boxes(boxes[i, :count], true_boxes[i, :count]) for i in images]
     iou, offsets = (np.concatenate(values) for values in zip(*pairs))
     distance = np.linalg.norm(offsets * np.asarray(image_size), axis=-1)

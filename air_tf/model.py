@@ -18,7 +18,6 @@ from air_tf.networks import ImageEmbedding
 from air_tf.objectives import OBJECTIVES, Terms, canvases
 from air_tf.spatial_transformer import boxes
 
-
 NO_REPLICA = -1  # stands for a replica in the seeds of noise outside of training
 
 
@@ -201,8 +200,7 @@ class AIR(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in config.pop("config").items()}
-        return cls(ModelConfig(**fields), **config)
+        return cls(ModelConfig.from_json(config.pop("config")), **config)
 
 
 def _canvas_of(counts, placed: list[tf.Tensor]) -> tf.Tensor:

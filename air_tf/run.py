@@ -174,9 +174,7 @@ def load_model(folder: str | Path) -> AIR:
     folder = Path(folder).expanduser()
     if not (folder / "config.json").is_file():
         raise ValueError(f"Expected the folder of a run, with a config.json. Received: {folder}.")
-    fields = read_json(folder / "config.json")["model"]
-    fields = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-    model = AIR(ModelConfig(**fields))
+    model = AIR(ModelConfig.from_json(read_json(folder / "config.json")["model"]))
     if restore(tf.train.Checkpoint(model=model), folder, partial=True) is None:
         raise ValueError(f"Expected a run with a checkpoint. Received: {folder}, which has none.")
     return model

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import signal
 import sys
 import tempfile
@@ -69,85 +68,101 @@ def train(config: Config) -> tuple[Path, dict]:
     print(dataset.description, flush=True)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_signals())
-        if is_chief(strategy):
-            folder = run_folder.open_folder(config)
-            stack.enter_context(run_folder.lock(folder))
-        else:  # the other workers compute the same; only the chief's files are kept
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        # All workers of a strategy compute the same; only the chief's files are kept.
+        chief, resume = is_chief(strategy), config.run.resume
+        kept = run_folder.open_folder(config) if chief or resume else None
+        folder = kept if chief else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(run_folder.lock(folder))
         trainer = Trainer(config, dataset.splits["train"].images, strategy)
-        restored = run_folder.restore(trainer.checkpoint, folder) if config.run.resume else None
-        if restored:
+        if resume and run_folder.restore(trainer.checkpoint, kept):
             print(f"Going on from step {trainer.step:,} of {folder}.", flush=True)
         else:
             print(f"Training {config.training.steps:,} steps in {folder}.", flush=True)
-        return folder, _train(config, dataset, trainer, folder, stack, stop)
+        config_text = run_folder.write_config(config, folder)
+        with tf.summary.create_file_writer(str(folder)).as_default():
+            tf.summary.text("config", f"```\n{config_text}\n```", step=trainer.step)
+            ms_per_step = _train(trainer, dataset.splits["test"], folder, stop)
+        results = {
+            **final_metrics(trainer.model, dataset),
+            "steps": trainer.step,
+            "seconds": float(trainer.seconds),
+            "ms_per_step": ms_per_step,
+            "seed": config.training.seed,
+            "dataset": config.data.dataset,
+            "digits": config.data.digits,
+        }
+        run_folder.write_json(results, folder / "metrics.json")
+        picture = draw_samples(trainer.model, dataset.splits["test"])
+        Image.fromarray(picture).save(folder / "samples.png")
+        return folder, results
 
 
-def _train(config, dataset: Dataset, trainer: Trainer, folder: Path, stack, stop: list[int]) -> dict:
-    """The loop, between checkpoints, evaluations and signals."""
-    training, held_out = config.training, dataset.splits["test"]
-    writer = tf.summary.create_file_writer(str(folder))
-    stack.enter_context(writer.as_default())
-    config_text = run_folder.write_config(config, folder)
-    tf.summary.text("config", f"```\n{config_text}\n```", step=trainer.step)
-    bar = stack.enter_context(
-        tqdm(total=training.steps, initial=trainer.step, unit=" steps", dynamic_ncols=True)
-    )
+def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> float | None:
+    """Runs the steps that are left, with evaluations, checkpoints and a progress bar.
+
+    Args:
+        trainer: `Trainer`, at the step to go on from.
+        held_out: images to evaluate on.
+        folder: the run's.
+        stop: signals received so far.
+
+    Returns:
+        The median time of a step, in ms; None when no step was left.
+
+    Raises:
+        Stopped: a signal was received.
+    """
+    training = trainer.config.training
+    intervals = training.steps_per_call, training.evaluate_every, training.checkpoint_every
+    part = held_out[: training.evaluation_images]
+    shown, call_ms, ms_per_step = {}, [], None
     trainer.start()
-    shown, call_ms = {}, []
-    while trainer.step < training.steps:
-        if stop:
-            trainer.save(folder)
-            bar.close()
-            name = signal.Signals(stop[0]).name
-            message = f"Stopped by {name}: step {trainer.step:,} is saved in {folder}; --resume goes on."
-            raise Stopped(message, stop[0])
-        intervals = training.steps_per_call, training.evaluate_every, training.checkpoint_every
-        target = min(training.steps, *(every * (trainer.step // every + 1) for every in intervals))
-        num_steps, started = target - trainer.step, time.perf_counter()
-        values = trainer.run(num_steps)
-        call_ms.append(1000 * (time.perf_counter() - started) / num_steps)
-        ms_per_step = float(np.median(call_ms[1:] or call_ms))  # the first call compiles
+    with tqdm(total=training.steps, initial=trainer.step, unit=" steps", dynamic_ncols=True) as bar:
+        while trainer.step < training.steps:
+            if stop:
+                trainer.save(folder)
+                name = signal.Signals(stop[0]).name
+                message = (
+                    f"Stopped by {name}: step {trainer.step:,} is saved in {folder}; --resume goes on."
+                )
+                raise Stopped(message, stop[0])
+            target = min(training.steps, *(every * (trainer.step // every + 1) for every in intervals))
+            num_steps, started = target - trainer.step, time.perf_counter()
+            values = trainer.run(num_steps)
+            call_ms.append(1000 * (time.perf_counter() - started) / num_steps)
+            ms_per_step = float(np.median(call_ms[1:] or call_ms))  # the first call compiles
 
-        scalars = dict(zip(STEP_METRICS, values.mean(axis=0)), ms_per_step=call_ms[-1])
-        scalars["learning_rate"] = float(trainer.optimizer.learning_rate)
-        write_scalars("train", scalars, target)
-        bar.update(num_steps)
-        shown |= {"ELBO": f"{scalars['elbo']:.1f}", "ms/step": f"{ms_per_step:.1f}"}
-        bar.set_postfix(shown)
+            scalars = dict(zip(STEP_METRICS, values.mean(axis=0)), ms_per_step=call_ms[-1])
+            scalars["learning_rate"] = float(trainer.optimizer.learning_rate)
+            write_scalars("train", scalars, target)
+            shown |= {"ELBO": f"{scalars['elbo']:.1f}", "ms/step": f"{ms_per_step:.1f}"}
+            if target % training.evaluate_every == 0 or target == training.steps:
+                accuracy = _look(trainer, part, target)
+                shown["count accuracy"] = f"{accuracy:.1%}"
+            bar.set_postfix(shown, refresh=False)
+            bar.update(num_steps)
+            if target % training.checkpoint_every == 0 or target == training.steps:
+                trainer.save(folder)
+                tf.summary.flush()
+    return ms_per_step
 
-        if target % training.evaluate_every == 0 or target == training.steps:
-            part = held_out[: training.evaluation_images]
-            evaluation = evaluate(trainer.model, part)
-            write_scalars("held_out", evaluation.metrics, target)
-            write_pictures(trainer.model, part, target)
-            shown["count accuracy"] = f"{evaluation.metrics['count_accuracy']:.1%}"
-            bar.set_postfix(shown)
-            collapse = metrics.collapsed(evaluation.scenes.counts, config.model.max_objects)
-            if collapse and target >= min(config.model.warm_start_steps, training.steps):
-                tqdm.write(f"Collapse at step {target:,}: {collapse}.", file=sys.stderr)
-        if target % training.checkpoint_every == 0 or target == training.steps:
-            trainer.save(folder)
-            writer.flush()
-    bar.close()
 
-    results = {
-        **evaluate(trainer.model, held_out).metrics,
-        **{
-            name: evaluate(trainer.model, split).metrics
-            for name, split in dataset.splits.items()
-            if name not in ("train", "test")
-        },
-        "steps": trainer.step,
-        "seconds": float(trainer.seconds),
-        "ms_per_step": ms_per_step if call_ms else None,
-        "seed": training.seed,
-        "dataset": config.data.dataset,
-        "digits": config.data.digits,
-    }
-    run_folder.write_json(results, folder / "metrics.json")
-    Image.fromarray(draw_samples(trainer.model, held_out)).save(folder / "samples.png")
-    return results
+def _look(trainer: Trainer, held_out: Split, step: int) -> float:
+    """Evaluates, writes what is seen to TensorBoard, and returns the count accuracy."""
+    evaluation, config = evaluate(trainer.model, held_out), trainer.config.model
+    write_scalars("held_out", evaluation.metrics, step)
+    tf.summary.image("scenes", draw_samples(trainer.model, held_out)[None], step=step)
+    collapse = metrics.collapsed(evaluation.counts, config.max_objects)
+    if collapse and step >= min(config.warm_start_steps, trainer.config.training.steps):
+        tqdm.write(f"Collapse at step {step:,}: {collapse}.", file=sys.stderr)
+    return evaluation.metrics["count_accuracy"]
+
+
+def final_metrics(model: AIR, dataset: Dataset) -> dict:
+    """The metrics of `test`, and below their own names those of further held-out splits."""
+    held_out = {name: split for name, split in dataset.splits.items() if name != "train"}
+    results = {name: evaluate(model, split).metrics for name, split in held_out.items()}
+    return results.pop("test") | results
 
 
 def write_scalars(prefix: str, values: dict, step: int) -> None:
@@ -155,7 +170,7 @@ def write_scalars(prefix: str, values: dict, step: int) -> None:
     for name, value in values.items():
         if isinstance(value, dict):
             write_scalars(f"{prefix}/{name}", value, step)
-        elif math.isfinite(value):
+        elif value is not None:
             tf.summary.scalar(f"{prefix}/{name}", value, step=step)
 
 
@@ -170,8 +185,3 @@ def draw_samples(model: AIR, split: Split) -> np.ndarray:
     )
     scene = Scene(*(values.numpy() for values in model.scene(steps)))
     return figures.samples_picture(images, scene, glimpses, recons)
-
-
-def write_pictures(model: AIR, split: Split, step: int) -> None:
-    """Writes inputs, boxes, reconstructions and glimpses to TensorBoard."""
-    tf.summary.image("scenes", draw_samples(model, split)[None], step=step)

@@ -95,8 +95,8 @@ def table(which: str, flags: list[str], rows: list[dict]) -> str:
     """The rows as Markdown, with the least, median and greatest of each column."""
     names = list(rows[0])
     lines = [
-        f"`python -m benchmarks.count_accuracy {which}`: each row is `python train.py {' '.join(flags)}` "
-        "with its seed, evaluated on 10,000 held-out images.",
+        f"`python -m benchmarks.count_accuracy {which}`: each row is "
+        f"`python train.py {' '.join(flags)}` with its seed, evaluated on 10,000 held-out images.",
         "",
         f"| {' | '.join(names)} |",
         "| " + " | ".join("---" for _ in names) + " |",
@@ -118,6 +118,8 @@ def main() -> None:
         done = folder / "wall.json"
         rows.append(row(json.loads(done.read_text()) if done.exists() else train(seed, flags, folder)))
         arguments.results_dir.mkdir(exist_ok=True)
+        if seed == seeds[0]:
+            shutil.copy(folder / "samples.png", arguments.results_dir / f"{which}.png")
         (arguments.results_dir / f"{which}.json").write_text(json.dumps(rows, indent=2) + "\n")
         (arguments.results_dir / f"{which}.md").write_text(table(which, flags, rows))
     print(table(which, flags, rows))

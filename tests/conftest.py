@@ -7,14 +7,14 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import keras
+import numpy as np
+import pytest
 
-import air_tf  # noqa: E402
-from air_tf.config import MultiDigitRecipe  # noqa: E402
-from air_tf.data.digits import embedded_digits  # noqa: E402
-from air_tf.data.multi_mnist import multi_mnist  # noqa: E402
+import air_tf
+from air_tf.config import MultiDigitRecipe
+from air_tf.data.digits import embedded_digits
+from air_tf.data.multi_mnist import multi_mnist
 
 REPOSITORY = Path(__file__).parents[1]
 

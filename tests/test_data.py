@@ -259,6 +259,7 @@ def test_mnist_never_falls_back(monkeypatch):
 def test_slow_libraries_are_imported_only_when_used():
     import subprocess
 
-    script = "import air_tf.training, sys; print({'sklearn.datasets', 'tensorflow_datasets'} & set(sys.modules))"
+    slow = "{'sklearn.datasets', 'tensorflow_datasets'}"
+    script = f"import air_tf.training, sys; print({slow} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "set()"

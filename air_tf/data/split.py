@@ -21,7 +21,8 @@ class Split:
 
     def __getitem__(self, part) -> "Split":
         """The images that a slice or an array of indices picks."""
-        return Split(*(getattr(self, field.name)[part] for field in dataclasses.fields(self)))
+        fields = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return Split(*(values[part] for values in fields))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -49,8 +50,8 @@ def batches(
 ) -> tf.data.Dataset:
     """Shuffled batches, a pure function of (seed, step): nothing to save, the same everywhere.
 
-    Each pass over the images has its own order, and leaves out what fills no batch. A step's batch is cut in equal shares, one a
-    replica.
+    Each pass over the images has its own order, and leaves out what fills no batch. A step's batch
+    is cut in equal shares, one a replica.
 
     Args:
         images: `(S, H, W, C)` uint8.
