@@ -17,6 +17,7 @@ STEP_COLOURS = (
 BACKGROUND, TEXT = (24, 24, 28), (235, 235, 235)
 ZOOM = 3  # picture pixels a pixel of the image
 MARGIN, LINE = 8, 18  # picture pixels
+HEADINGS = "input", "boxes", "reconstruction", "glimpse, decoded, q(n >= i)"
 
 
 def colour_of_step(step: int) -> tuple[int, int, int]:
@@ -83,35 +84,43 @@ def scene_row(image, boxes, reconstruction, glimpses, glimpse_recons, scores, co
     return row
 
 
-def samples_picture(images, scene, glimpses, glimpse_recons, per_line: int = 2) -> np.ndarray:
-    """The rows of several images under a heading, `per_line` of them side by side.
+def scene_rows(images, scene, glimpses, glimpse_recons) -> np.ndarray:
+    """`scene_row` of each image.
 
     Args:
         images: `(B, H, W, C)`.
         scene: `Scene` of the images.
         glimpses: `(B, N, h, w, C)`.
         glimpse_recons: `(B, N, h, w, C)`.
-        per_line: images side by side.
+
+    Returns:
+        `(B, height, width, 3)` uint8.
     """
-    rows = [
-        scene_row(images[i], scene.boxes[i], scene.reconstructions[i], glimpses[i],
-                  glimpse_recons[i], scene.scores[i], int(scene.counts[i]))
-        for i in range(len(images))
-    ]  # fmt: skip
-    row_width, row_height = rows[0].size
-    lines = -(-len(rows) // per_line)
-    size = (
-        MARGIN + per_line * (row_width + 3 * MARGIN) - 2 * MARGIN,
-        LINE + MARGIN + lines * (row_height + MARGIN),
+    columns = zip(
+        images, scene.boxes, scene.reconstructions, glimpses, glimpse_recons, scene.scores, scene.counts
     )
+    return np.stack([np.asarray(scene_row(*row)) for row in columns])
+
+
+def samples_picture(rows: np.ndarray, image_width: int, per_line: int = 2) -> Image.Image:
+    """`scene_rows` under a heading, `per_line` side by side.
+
+    Args:
+        rows: `(B, height, width, 3)` uint8.
+        image_width: of the images that the rows show, in pixels.
+        per_line: rows side by side.
+    """
+    count, row_height, row_width, _ = rows.shape
+    line_height, pitch = row_height + MARGIN, row_width + 3 * MARGIN
+    lines = -(-count // per_line)
+    size = MARGIN + per_line * pitch - 2 * MARGIN, LINE + MARGIN + lines * line_height
     picture = Image.new("RGB", size, BACKGROUND)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
-    width = images.shape[2] * ZOOM + MARGIN
     for i, row in enumerate(rows):
-        left = MARGIN + (i % per_line) * (row_width + 3 * MARGIN)
-        picture.paste(row, (left, LINE + MARGIN + (i // per_line) * (row_height + MARGIN)))
+        left = MARGIN + i % per_line * pitch
+        picture.paste(Image.fromarray(row), (left, LINE + MARGIN + i // per_line * line_height))
         if i < per_line:
-            headings = ["input", "boxes", "reconstruction", "glimpse, decoded, q(n >= i)"]
-            for column, heading in enumerate(headings):
-                draw.text((left + column * width, 4), heading, fill=TEXT, font=font)
-    return np.asarray(picture)
+            for column, heading in enumerate(HEADINGS):
+                place = left + column * (image_width * ZOOM + MARGIN), 4
+                draw.text(place, heading, fill=TEXT, font=font)
+    return picture

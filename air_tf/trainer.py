@@ -63,7 +63,7 @@ class Trainer:
             self.model = AIR(config.model, seed=config.training.seed)
             self.optimizer = make_optimizer(config.training)
             self.optimizer.build(self.model.trainable_variables)  # or a restore would skip its state
-            self.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training, over all resumptions
+        self.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training, over all resumptions
         self.checkpoint = tf.train.Checkpoint(
             model=self.model, optimizer=self.optimizer, seconds=self.seconds
         )

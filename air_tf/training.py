@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 from tqdm import tqdm
 
 from air_tf import figures, metrics
@@ -92,8 +91,8 @@ def train(config: Config) -> tuple[Path, dict]:
             "digits": config.data.digits,
         }
         run_folder.write_json(results, folder / "metrics.json")
-        picture = draw_samples(trainer.model, dataset.splits["test"])
-        Image.fromarray(picture).save(folder / "samples.png")
+        rows = draw_samples(trainer.model, dataset.splits["test"])
+        figures.samples_picture(rows, config.model.image_shape[1]).save(folder / "samples.png")
         return folder, results
 
 
@@ -151,7 +150,8 @@ def _look(trainer: Trainer, held_out: Split, step: int) -> float:
     """Evaluates, writes what is seen to TensorBoard, and returns the count accuracy."""
     evaluation, config = evaluate(trainer.model, held_out), trainer.config.model
     write_scalars("held_out", evaluation.metrics, step)
-    tf.summary.image("scenes", draw_samples(trainer.model, held_out)[None], step=step)
+    rows = draw_samples(trainer.model, held_out)
+    tf.summary.image("scenes", rows, step=step, max_outputs=SAMPLE_IMAGES)
     collapse = metrics.collapsed(evaluation.counts, config.max_objects)
     if collapse and step >= min(config.warm_start_steps, trainer.config.training.steps):
         tqdm.write(f"Collapse at step {step:,}: {collapse}.", file=sys.stderr)
@@ -175,7 +175,7 @@ def write_scalars(prefix: str, values: dict, step: int) -> None:
 
 
 def draw_samples(model: AIR, split: Split) -> np.ndarray:
-    """The scenes of the split's first images as one picture; only the first is an empty one."""
+    """The scenes of the split's first images, a row each; only the first is an empty one."""
     chosen = [*np.flatnonzero(split.counts == 0)[:1], *np.flatnonzero(split.counts)]
     images = split[chosen[:SAMPLE_IMAGES]].float_images()
     steps = model.posterior_means(images)
@@ -184,4 +184,4 @@ def draw_samples(model: AIR, split: Split) -> np.ndarray:
         for name in ("glimpse", "glimpse_recon")
     )
     scene = Scene(*(values.numpy() for values in model.scene(steps)))
-    return figures.samples_picture(images, scene, glimpses, recons)
+    return figures.scene_rows(images, scene, glimpses, recons)

@@ -32,8 +32,9 @@ def test_samples_picture_shows_every_image():
         z_what=random.random((3, 2, 4)), z_where=random.random((3, 2, 3)),
     )  # fmt: skip
     glimpses = random.random((3, 2, 8, 8, 1))
-    picture = figures.samples_picture(images, scene, glimpses, glimpses)
+    rows = figures.scene_rows(images, scene, glimpses, glimpses)
     side = 20 * figures.ZOOM
-    assert picture.dtype == np.uint8 and picture.shape[2] == 3
+    assert rows.dtype == np.uint8 and rows.shape[:2] == (3, side) and rows.shape[3] == 3
+    picture = np.asarray(figures.samples_picture(rows, image_width=20))
     inputs = np.all(picture == 128, axis=-1).sum()
     assert inputs >= 3 * side**2  # each image once without boxes, and once nearly so

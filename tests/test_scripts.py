@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -142,6 +143,27 @@ def test_signals_save_and_end_with_a_clear_line(run_script, tmp_path, number):
     (path,) = run_folder.checkpoint_paths(tmp_path / "stopped")
     step = int(path.rsplit("-", 1)[1])
     assert f"Stopped by {number.name}: step {step:,} is saved" in printed
+
+
+def test_two_workers_train_one_model(run_script, tmp_path):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    flags = ["--runs-dir", tmp_path, "--name", "both", "--steps", 20, "--steps-per-call", 10]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    workers = []
+    for index in range(2):
+        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
+        options = {"start": subprocess.Popen, "env": environment, **pipes}
+        workers.append(run_script("train.py", *flags, **options))
+    printed = [worker.communicate(timeout=240) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], printed
+    metrics = json.loads((tmp_path / "both" / "metrics.json").read_text())
+    assert metrics["steps"] == 20 and [path.name for path in tmp_path.iterdir()] == ["both"]
+    elbos = [next(line for line in out.splitlines() if line.startswith("elbo ")) for out, _ in printed]
+    assert elbos[0] == elbos[1]  # both workers end with the same weights
 
 
 @pytest.mark.parametrize(
