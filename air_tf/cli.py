@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import tyro
 
-EXIT_BAD_INPUT = 2
+EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
 
 def parse(config_class, arguments: list[str] | None = None):
@@ -21,6 +21,9 @@ def run(main: Callable[[], int | None]) -> int:
     """
     try:
         return main() or 0
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return EXIT_INTERRUPTED
     except (ValueError, OSError, ArithmeticError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_BAD_INPUT

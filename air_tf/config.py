@@ -7,7 +7,7 @@ References:
 import dataclasses
 import math
 import os
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -16,6 +16,24 @@ def _require(condition: bool, expected: str, **received) -> None:
     if not condition:
         values = ", ".join(f"{name}={value!r}" for name, value in received.items())
         raise ValueError(f"Expected {expected}. Received: {values}.")
+
+
+def _check_types(config) -> None:
+    """Each field has its annotated type; numbers are finite; a Literal is one of its values."""
+    for field, hint in get_type_hints(type(config)).items():
+        value, kinds = getattr(config, field), get_args(hint) or (hint,)
+        if get_origin(hint) is Literal:
+            _require(value in kinds, f"{field} to be one of {', '.join(kinds)}", **{field: value})
+            continue
+        parts = value if get_origin(hint) is tuple and isinstance(value, (tuple, list)) else (value,)
+        fits = len(parts) == len(kinds) and all(map(_is_a, parts, kinds))
+        _require(fits, f"{field} to be {', '.join(kind.__name__ for kind in kinds)}", **{field: value})
+
+
+def _is_a(value, kind: type) -> bool:
+    if kind is float:
+        return _is_a(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def _positive(config, *names: str) -> None:
@@ -40,6 +58,9 @@ class DataConfig:
 
     cache_dir: str = os.path.join("~", ".cache", "air_tf")
     """Folder for generated images; made anew when missing or damaged."""
+
+    def __post_init__(self):
+        _check_types(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +145,7 @@ class ModelConfig:
         return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
 
     def __post_init__(self):
+        _check_types(self)
         shape = self.image_shape
         _require(
             len(shape) == 3 and min(shape[:2]) >= 2 and shape[2] in (1, 3),
@@ -177,6 +199,7 @@ class TrainingConfig:
     """Steps between checkpoints; the last three are kept."""
 
     def __post_init__(self):
+        _check_types(self)
         _positive(self, "steps", "batch_size", "learning_rate", "gradient_clip", "steps_per_call")
         _positive(self, "evaluate_every", "evaluation_images", "checkpoint_every")
         _require(0 <= self.seed < 2**31, "seed from 0 to 2**31 - 1", seed=self.seed)

@@ -77,7 +77,7 @@ def box_metrics(
         `box_iou` (fraction) and `centre_error` (pixels), means over objects; None without any.
     """
     images = np.flatnonzero((counts == count) & (true_counts == count))
-    if not count or not len(images):
+    if not len(images):
         return {"box_iou": None, "centre_error": None}
     pairs = [match_boxes(boxes[i, :count], true_boxes[i, :count]) for i in images]
     iou, offsets = (np.concatenate(values) for values in zip(*pairs))

@@ -173,7 +173,7 @@ class AIR(keras.Model):
         return tape.gradient(loss, self.trainable_variables), terms
 
     def train_step(self, data):
-        x, _ = _images_and_counts(data)
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         context = tf.distribute.get_replica_context()
         step, replica = tf.convert_to_tensor(self.optimizer.iterations), context.replica_id_in_sync_group
         gradients, terms = self.gradients(x, step, replica, context.num_replicas_in_sync)
@@ -181,7 +181,7 @@ class AIR(keras.Model):
         return self._update_metrics(terms, x, None)
 
     def test_step(self, data):
-        x, counts = _images_and_counts(data)
+        x, counts, _ = keras.utils.unpack_x_y_sample_weight(data)
         _, terms = self.bound(x, self.sample_noise(tf.shape(x)[0], 0, NO_REPLICA), 0)
         return self._update_metrics(terms, x, counts)
 
@@ -200,18 +200,13 @@ class AIR(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        return cls(ModelConfig.from_json(config.pop("config")), **config)
+        return cls(**{**config, "config": ModelConfig.from_json(config["config"])})
 
 
 def _canvas_of(counts, placed: list[tf.Tensor]) -> tf.Tensor:
     """The canvas with the first `counts (B,)` of the N placed objects: `(B, H, W, C)`."""
     by_image = tf.transpose(canvases(placed), [1, 0, 2, 3, 4])
     return tf.gather(by_image, counts, batch_dims=1)
-
-
-def _images_and_counts(data):
-    """Keras hands over images, or (images, counts)."""
-    return data[:2] if isinstance(data, (tuple, list)) and len(data) > 1 else (data, None)
 
 
 def check_images(images, image_shape: tuple[int, int, int]) -> None:

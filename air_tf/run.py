@@ -3,7 +3,9 @@
 runs/NAME/{config.json, metrics.json, samples.png, checkpoints/, events...}
 """
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import platform
@@ -28,8 +30,12 @@ FREE_FIELDS = {
 }  # fmt: skip
 
 
-def open_folder(config: Config) -> Path:
+def open_folder(config: Config, fingerprint: str) -> Path:
     """The folder that `config.run` names: a new one, or the one to go on with.
+
+    Args:
+        config: `Config`.
+        fingerprint: of the digits.
 
     Raises:
         ValueError: a new run's name is taken, a run to resume is not there, or has another config.
@@ -40,47 +46,61 @@ def open_folder(config: Config) -> Path:
         folder = runs_dir / run.name if run.name else _newest(runs_dir, base)
         if not (folder / "config.json").is_file():
             raise ValueError(f"Expected a run to resume. Received: {folder}, which has no config.json.")
-        check_same_config(config, folder)
+        check_same_config(config, fingerprint, folder)
         return folder
-    folder = runs_dir / (run.name or base)
-    number = 1
-    while not run.name and folder.exists():
-        number += 1
-        folder = runs_dir / f"{base}-{number}"
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError as error:
-        raise ValueError(
-            f"Expected the name of a new run. Received: {folder}, which exists. "
-            "Give --resume to go on with it, or another --name."
-        ) from error
-    return folder
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    names = [run.name] if run.name else (f"{base}-{i}" if i > 1 else base for i in itertools.count(1))
+    for name in names:
+        with contextlib.suppress(FileExistsError):
+            (runs_dir / name).mkdir()
+            return runs_dir / name
+    raise ValueError(
+        f"Expected the name of a new run. Received: {runs_dir / run.name}, which exists. "
+        "Give --resume to go on with it, or another --name."
+    )
 
 
 def _newest(runs_dir: Path, base: str) -> Path:
     """The run with this name, or the last numbered one."""
     numbered = re.compile(re.escape(base) + r"(?:-(\d+))?")
-    matches = [m for path in runs_dir.glob(f"{base}*") if (m := numbered.fullmatch(path.name))]
+    names = (path.parent.name for path in runs_dir.glob("*/config.json"))
+    matches = [match for name in names if (match := numbered.fullmatch(name))]
     return runs_dir / max(matches, key=lambda m: int(m[1] or 1), default=[base])[0]
 
 
-def lock(folder: Path) -> filelock.FileLock:
-    """Holds the run until the process ends or the lock is released.
+@contextlib.contextmanager
+def lock(folder: Path):
+    """Holds the run.
 
     Raises:
         ValueError: another training holds it.
     """
+    held = filelock.FileLock(folder / ".lock", blocking=False)
     try:
-        return filelock.FileLock(folder / ".lock").acquire(blocking=False).lock
+        held.acquire()
     except filelock.Timeout as error:
         raise ValueError(
             f"Expected a run that no other training is using. Received: {folder}."
         ) from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
-def check_same_config(config: Config, folder: Path) -> None:
+def check_same_config(config: Config, fingerprint: str, folder: Path) -> None:
     """Raises ValueError with the first field in which the run's config is another one."""
-    saved = read_json(folder / "config.json")
+    saved = read_config(folder)
+    if saved["digits_fingerprint"] != fingerprint:
+        raise ValueError(
+            f"Expected the digits with which {folder} was started. Received: others of the same name."
+        )
+    done = max(checkpoint_steps(folder), default=0)
+    if config.training.steps < done:
+        raise ValueError(
+            f"Expected at least the {done} steps that {folder} has. "
+            f"Received: steps={config.training.steps}."
+        )
     for part in ("data", "model", "training"):
         for name, value in _as_json(dataclasses.asdict(getattr(config, part))).items():
             was = saved[part].get(name)
@@ -91,13 +111,14 @@ def check_same_config(config: Config, folder: Path) -> None:
                 )
 
 
-def write_config(config: Config, folder: Path) -> str:
-    """Writes `config.json`, with seed, versions and git commit, and returns its text."""
+def write_config(config: Config, fingerprint: str, folder: Path) -> str:
+    """Writes `config.json`, with digits, seed, versions and git commit, and returns its text."""
     versions = {module.__name__: module.__version__ for module in (tf, keras, tfp)}
     record = {
         **dataclasses.asdict(config),
         "seed": config.training.seed,
         "digits": config.data.digits,
+        "digits_fingerprint": fingerprint,
         "versions": {"python": platform.python_version(), **versions},
         "git_commit": _git_commit(),
     }
@@ -122,6 +143,23 @@ def read_json(path: Path):
         return json.load(file)
 
 
+def read_config(folder: Path) -> dict:
+    """What `write_config` wrote.
+
+    Raises:
+        ValueError: the file is damaged or no run's config.
+    """
+    path = folder / "config.json"
+    try:
+        record = read_json(path)
+        ModelConfig.from_json(record["model"])
+        record["data"], record["training"], record["digits_fingerprint"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"Expected the config of a run in {path}. Received: {reason}") from error
+    return record
+
+
 def write_json(values, path: Path) -> None:
     """Writes through a temporary file, so that what stands at `path` is always whole."""
     temporary = path.with_name(f".{path.name}.part")
@@ -129,11 +167,15 @@ def write_json(values, path: Path) -> None:
     os.replace(temporary, path)
 
 
+def checkpoint_steps(folder: Path) -> list[int]:
+    """The steps of the run's checkpoints on disk, in order."""
+    found = (folder / "checkpoints").glob("step-*.index")
+    return sorted(int(path.stem.removeprefix("step-")) for path in found)
+
+
 def checkpoint_paths(folder: Path) -> list[str]:
     """The run's checkpoints on disk, oldest first."""
-    found = (folder / "checkpoints").glob("step-*.index")
-    steps = sorted(int(path.stem.removeprefix("step-")) for path in found)
-    return [str(folder / "checkpoints" / f"step-{step}") for step in steps]
+    return [str(folder / "checkpoints" / f"step-{step}") for step in checkpoint_steps(folder)]
 
 
 def restore(checkpoint: tf.train.Checkpoint, folder: Path, partial: bool = False) -> str | None:
@@ -174,7 +216,7 @@ def load_model(folder: str | Path) -> AIR:
     folder = Path(folder).expanduser()
     if not (folder / "config.json").is_file():
         raise ValueError(f"Expected the folder of a run, with a config.json. Received: {folder}.")
-    model = AIR(ModelConfig.from_json(read_json(folder / "config.json")["model"]))
+    model = AIR(ModelConfig.from_json(read_config(folder)["model"]))
     if restore(tf.train.Checkpoint(model=model), folder, partial=True) is None:
         raise ValueError(f"Expected a run with a checkpoint. Received: {folder}, which has none.")
     return model

@@ -22,6 +22,7 @@ def export(model: AIR, out: str | Path) -> Path:
 
     Raises:
         ValueError: `out` is a file.
+        OSError: it cannot be written, for example on a full disk; nothing is left behind.
     """
     out = Path(out).expanduser()
     if out.exists() and not out.is_dir():
@@ -52,7 +53,11 @@ def export(model: AIR, out: str | Path) -> Path:
     )
     temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=out))
     try:
-        archive.write_out(str(temporary / "model"), verbose=False)
+        try:
+            archive.write_out(str(temporary / "model"), verbose=False)
+        except tf.errors.OpError as error:
+            reason = str(error).splitlines()[0]
+            raise OSError(f"The model cannot be written to {out}: {reason}") from error
         return _publish(temporary / "model", out)
     finally:
         shutil.rmtree(temporary)

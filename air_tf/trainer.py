@@ -19,7 +19,7 @@ from air_tf.model import AIR
 from air_tf.objectives import Terms
 from air_tf.run import CHECKPOINTS_KEPT, checkpoint_paths
 
-STEP_METRICS = (*Terms._fields, "gradient_norm")
+STEP_METRICS = (*Terms._fields, "gradient_norm")  # means over the replicas
 
 
 class Diverged(ArithmeticError):
@@ -38,13 +38,19 @@ def make_strategy() -> tf.distribute.Strategy:
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process is the one of the strategy's workers that keeps the run."""
     resolver = strategy.cluster_resolver
-    return resolver is None or not resolver.task_id
+    if resolver is None or not resolver.task_type:
+        return True
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return (resolver.task_type, resolver.task_id) == (first, 0)
 
 
-def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    """Adam, its rate falling to 0 along a cosine, on gradients clipped by their global norm."""
+def make_optimizer(config: TrainingConfig, num_replicas: int = 1) -> keras.optimizers.Optimizer:
+    """Adam, its rate falling to 0 along a cosine, on gradients clipped by their global norm.
+
+    Keras clips before it adds up the replicas' gradients, so each may have its share of the norm.
+    """
     rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, config.steps)
-    return keras.optimizers.Adam(rate, global_clipnorm=config.gradient_clip)
+    return keras.optimizers.Adam(rate, global_clipnorm=config.gradient_clip / num_replicas)
 
 
 class Trainer:
@@ -61,7 +67,7 @@ class Trainer:
         keras.utils.set_random_seed(config.training.seed)
         with strategy.scope():
             self.model = AIR(config.model, seed=config.training.seed)
-            self.optimizer = make_optimizer(config.training)
+            self.optimizer = make_optimizer(config.training, strategy.num_replicas_in_sync)
             self.optimizer.build(self.model.trainable_variables)  # or a restore would skip its state
         self.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training, over all resumptions
         self.checkpoint = tf.train.Checkpoint(

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from air_tf import figures, metrics
 from air_tf import run as run_folder
 from air_tf.config import Config
-from air_tf.data import Dataset, Split, load_splits
+from air_tf.data import Dataset, Split, check_batch_size, load_splits
 from air_tf.evaluation import evaluate
 from air_tf.model import AIR, Scene
 from air_tf.trainer import STEP_METRICS, Trainer, is_chief, make_strategy
@@ -65,19 +65,20 @@ def train(config: Config) -> tuple[Path, dict]:
         model=dataclasses.replace(config.model, image_shape=dataset.splits["train"].image_shape),
     )
     print(dataset.description, flush=True)
+    check_batch_size(config.training.batch_size, strategy.num_replicas_in_sync)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         # All workers of a strategy compute the same; only the chief's files are kept.
         chief, resume = is_chief(strategy), config.run.resume
-        kept = run_folder.open_folder(config) if chief or resume else None
+        kept = run_folder.open_folder(config, dataset.fingerprint) if chief or resume else None
         folder = kept if chief else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(run_folder.lock(folder))
+        config_text = run_folder.write_config(config, dataset.fingerprint, folder)
         trainer = Trainer(config, dataset.splits["train"].images, strategy)
         if resume and run_folder.restore(trainer.checkpoint, kept):
             print(f"Going on from step {trainer.step:,} of {folder}.", flush=True)
         else:
             print(f"Training {config.training.steps:,} steps in {folder}.", flush=True)
-        config_text = run_folder.write_config(config, folder)
         with tf.summary.create_file_writer(str(folder)).as_default():
             tf.summary.text("config", f"```\n{config_text}\n```", step=trainer.step)
             ms_per_step = _train(trainer, dataset.splits["test"], folder, stop)
@@ -90,13 +91,13 @@ def train(config: Config) -> tuple[Path, dict]:
             "dataset": config.data.dataset,
             "digits": config.data.digits,
         }
-        run_folder.write_json(results, folder / "metrics.json")
         rows = draw_samples(trainer.model, dataset.splits["test"])
         figures.samples_picture(rows, config.model.image_shape[1]).save(folder / "samples.png")
+        run_folder.write_json(results, folder / "metrics.json")
         return folder, results
 
 
-def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> float | None:
+def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> float:
     """Runs the steps that are left, with evaluations, checkpoints and a progress bar.
 
     Args:
@@ -106,7 +107,7 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
         stop: signals received so far.
 
     Returns:
-        The median time of a step, in ms; None when no step was left.
+        The median time of a step, in ms; when no step was left, the mean over all there were.
 
     Raises:
         Stopped: a signal was received.
@@ -114,7 +115,8 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
     training = trainer.config.training
     intervals = training.steps_per_call, training.evaluate_every, training.checkpoint_every
     part = held_out[: training.evaluation_images]
-    shown, call_ms, ms_per_step = {}, [], None
+    shown, call_ms = {}, []
+    ms_per_step = 1000 * float(trainer.seconds) / max(trainer.step, 1)
     trainer.start()
     with tqdm(total=training.steps, initial=trainer.step, unit=" steps", dynamic_ncols=True) as bar:
         while trainer.step < training.steps:
@@ -136,7 +138,7 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
             write_scalars("train", scalars, target)
             shown |= {"ELBO": f"{scalars['elbo']:.1f}", "ms/step": f"{ms_per_step:.1f}"}
             if target % training.evaluate_every == 0 or target == training.steps:
-                accuracy = _look(trainer, part, target)
+                accuracy = look(trainer, part, target)
                 shown["count accuracy"] = f"{accuracy:.1%}"
             bar.set_postfix(shown, refresh=False)
             bar.update(num_steps)
@@ -146,7 +148,7 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
     return ms_per_step
 
 
-def _look(trainer: Trainer, held_out: Split, step: int) -> float:
+def look(trainer: Trainer, held_out: Split, step: int) -> float:
     """Evaluates, writes what is seen to TensorBoard, and returns the count accuracy."""
     evaluation, config = evaluate(trainer.model, held_out), trainer.config.model
     write_scalars("held_out", evaluation.metrics, step)

@@ -59,7 +59,7 @@ def products(model: ModelConfig, batch: int) -> list[Product]:
     return [
         dense("embedding", pixels, model.embedding_units, 1, input_gradient=False),
         dense("LSTM", inputs, 4 * lstm),
-        dense("LSTM", lstm, 4 * lstm),
+        dense("LSTM", lstm, 4 * lstm, steps - 1),  # the first step's state is zeros
         dense("heads", lstm, 2 * hidden),
         dense("heads", hidden, 1),
         dense("heads", hidden, 6),

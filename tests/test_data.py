@@ -235,6 +235,37 @@ def test_mnist_through_tensorflow_datasets(monkeypatch):
     assert "tensorflow-datasets" in line
 
 
+def test_digits_from_tensorflow_datasets_are_in_their_original_order(monkeypatch):
+    """Its own order, from its `core.hashing.Hasher`; the benchmark draws digits by number."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.hashing import Hasher
+
+    def load(*_, split, **__):
+        sets = []
+        for name in split:
+            order = sorted(range(50), key=Hasher(name).hash_key)
+            images = np.zeros((50, 28, 28, 1), np.uint8)
+            images[:, 0, 0, 0] = order
+            sets.append(tf.data.Dataset.from_tensors((images, np.array(order))))
+        return sets
+
+    monkeypatch.setattr(tfds, "load", load)
+    loaded = digits.mnist_from_tfds()
+    for images, labels in (
+        (loaded.train_images, loaded.train_labels),
+        (loaded.test_images, loaded.test_labels),
+    ):
+        np.testing.assert_array_equal(images[:, 0, 0], range(50))
+        np.testing.assert_array_equal(labels, range(50))
+
+
+def test_a_cache_folder_that_is_a_file_is_refused(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ValueError, match=f"Received: {file}, which is a file"):
+        cached(file / "set.npz", dict)
+
+
 def test_auto_falls_back_soon_without_a_network(monkeypatch):
     monkeypatch.setattr(digits, "mnist_is_prepared", lambda: False)
     with socket.create_server(("127.0.0.1", 0)) as never_answers:

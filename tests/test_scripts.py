@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from air_tf import run as run_folder
 from air_tf.config import DataConfig
 from air_tf.data import load_splits
 
-SHORT = ["--steps", 120, "--steps-per-call", 10, "--checkpoint-every", 20, "--batch-size", 16]
+SHORT = ["--steps", 300, "--steps-per-call", 10, "--checkpoint-every", 20, "--batch-size", 16]
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +86,17 @@ def test_export_prints_the_version_it_wrote(trained, run_script, tmp_path):
     np.testing.assert_array_equal(served(tf.constant(images))["counts"], [0, 0])
 
 
-def test_longer_resume_goes_on(trained, run_script):
-    folder, _ = trained
-    flags = ["--steps", 1600, "--warm-start-steps", 500, "--resume"]
-    done = run_script("train.py", "--runs-dir", folder.parent, "--name", "short", *flags)
+def test_resume_goes_on_to_more_steps_but_not_to_fewer(trained, run_script, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "copy")
+    flags = ["--runs-dir", tmp_path, "--name", "copy", "--warm-start-steps", 500, "--resume"]
+    done = run_script("train.py", *flags, "--steps", 1600)
     assert "Going on from step 1,500" in done.stdout, done.stderr
-    assert json.loads((folder / "metrics.json").read_text())["steps"] == 1600
+    metrics = (folder / "metrics.json").read_text()
+    assert json.loads(metrics)["steps"] == 1600
+    done = run_script("train.py", *flags, "--steps", 1000)
+    assert done.returncode == 2
+    assert "error: Expected at least the 1600 steps" in done.stderr
+    assert (folder / "metrics.json").read_text() == metrics
 
 
 def last_weights(folder):
@@ -114,7 +120,7 @@ def test_killed_in_mid_run_and_resumed_it_ends_with_the_same_weights(run_script,
     wait_for(tmp_path / "killed" / "checkpoints" / "step-40.index", killed)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    assert not (tmp_path / "killed" / "checkpoints" / "step-120.index").exists()
+    assert not (tmp_path / "killed" / "checkpoints" / "step-300.index").exists()
 
     done = run_script(*base, "--name", "killed", "--resume")
     assert done.returncode == 0 and "Going on from step" in done.stdout, done.stderr
@@ -194,6 +200,7 @@ def test_export_of_what_is_no_run_is_refused(run_script, tmp_path):
     done = run_script("export.py", "--run", tmp_path, "--out", tmp_path / "air")
     assert done.returncode == 2 and "error: Expected the folder of a run" in done.stderr
     assert not (tmp_path / "air").exists()
-    (tmp_path / "config.json").write_text(json.dumps({"model": {}}))
+    record = {"model": {}, "data": {}, "training": {}, "digits_fingerprint": ""}
+    (tmp_path / "config.json").write_text(json.dumps(record))
     done = run_script("export.py", "--run", tmp_path, "--out", tmp_path / "air")
     assert done.returncode == 2 and "Expected a run with a checkpoint" in done.stderr

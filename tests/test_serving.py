@@ -1,4 +1,5 @@
 import io
+import resource
 import subprocess
 import sys
 
@@ -182,6 +183,17 @@ def test_versions_count_up_and_no_half_written_one_is_seen(model, tmp_path, monk
         serving.export(model, tmp_path)
     assert sorted(seen) == ["1", "2", "7", "8"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "7", "8"]
+
+
+def test_a_full_disk_leaves_nothing_behind(model, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # bytes that a file may have
+    try:
+        with pytest.raises(OSError, match=f"cannot be written to {tmp_path}"):
+            serving.export(model, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_export_folder_that_is_a_file_is_refused(model, tmp_path):

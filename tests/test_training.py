@@ -12,9 +12,11 @@ import tensorflow as tf
 
 import air_tf
 from air_tf import run as run_folder
+from air_tf import training
 from air_tf.config import Config, RunConfig, TrainingConfig
 from air_tf.trainer import STEP_METRICS, Diverged, Trainer
 
+FINGERPRINT = "digits"
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 12, 10, 1), np.uint8)
 
 
@@ -162,29 +164,29 @@ def changed(config, part, **fields):
 def test_runs_are_numbered_and_the_newest_is_resumed(config, tmp_path):
     folders = []
     for _ in range(11):
-        folders.append(run_folder.open_folder(config))
-        run_folder.write_config(config, folders[-1])
+        folders.append(run_folder.open_folder(config, FINGERPRINT))
+        run_folder.write_config(config, FINGERPRINT, folders[-1])
     assert [folder.name for folder in folders[:2]] == [
         "multi_mnist-embedded-seed0",
         "multi_mnist-embedded-seed0-2",
     ]
-    assert run_folder.open_folder(changed(config, "run", resume=True)) == folders[10]
+    assert run_folder.open_folder(changed(config, "run", resume=True), FINGERPRINT) == folders[10]
 
 
 def test_a_taken_name_is_refused(config):
     named = changed(config, "run", name="mine")
-    run_folder.open_folder(named)
+    run_folder.open_folder(named, FINGERPRINT)
     with pytest.raises(ValueError, match="Expected the name of a new run.*--resume"):
-        run_folder.open_folder(named)
+        run_folder.open_folder(named, FINGERPRINT)
 
 
 def test_resuming_nothing_is_refused(config):
     with pytest.raises(ValueError, match="Expected a run to resume"):
-        run_folder.open_folder(changed(config, "run", resume=True))
+        run_folder.open_folder(changed(config, "run", resume=True), FINGERPRINT)
 
 
 def test_resuming_another_config_says_which_field(config):
-    run_folder.write_config(config, run_folder.open_folder(config))
+    run_folder.write_config(config, FINGERPRINT, run_folder.open_folder(config, FINGERPRINT))
     resumed = changed(config, "run", resume=True)
     for part, fields in (
         ("training", {"learning_rate": 0.1}),
@@ -193,12 +195,33 @@ def test_resuming_another_config_says_which_field(config):
     ):
         (name,) = fields
         with pytest.raises(ValueError, match=f"Expected {name}=.*Received: {name}="):
-            run_folder.open_folder(changed(resumed, part, **fields))
-    run_folder.open_folder(changed(resumed, "training", steps=9000))  # longer is no other config
+            run_folder.open_folder(changed(resumed, part, **fields), FINGERPRINT)
+    longer = changed(resumed, "training", steps=9000)  # is no other config
+    assert run_folder.open_folder(longer, FINGERPRINT).is_dir()
+
+
+def test_resuming_on_other_digits_is_refused(config):
+    run_folder.write_config(config, FINGERPRINT, run_folder.open_folder(config, FINGERPRINT))
+    with pytest.raises(ValueError, match="Expected the digits with which"):
+        run_folder.open_folder(changed(config, "run", resume=True), "others")
+
+
+def test_a_run_that_never_began_is_not_the_newest(config):
+    begun = run_folder.open_folder(config, FINGERPRINT)
+    run_folder.write_config(config, FINGERPRINT, begun)
+    run_folder.open_folder(config, FINGERPRINT)
+    assert run_folder.open_folder(changed(config, "run", resume=True), FINGERPRINT) == begun
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"model": {"depth": 3}}', '{"model": {}}'])
+def test_a_damaged_config_is_refused(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=f"Expected the config of a run in {tmp_path}"):
+        run_folder.load_model(tmp_path)
 
 
 def test_a_run_in_use_is_refused(config):
-    folder = run_folder.open_folder(config)
+    folder = run_folder.open_folder(config, FINGERPRINT)
     script = (
         "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); "
         "print(flush=True); sys.stdin.read()"
@@ -206,15 +229,30 @@ def test_a_run_in_use_is_refused(config):
     command = [sys.executable, "-c", script, str(folder / ".lock")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         holder.stdout.readline()
-        with pytest.raises(ValueError, match="no other training is using"):
-            run_folder.lock(folder)
+        with (
+            pytest.raises(ValueError, match="no other training is using"),
+            run_folder.lock(folder),
+        ):
+            pass
         holder.stdin.close()
-    run_folder.lock(folder).release()
+    for _ in range(2):
+        with run_folder.lock(folder):
+            pass
+
+
+@pytest.mark.parametrize("logit, words", [(30.0, "always N"), (-30.0, "the same count, 0")])
+def test_a_collapse_is_said_while_training(digit_splits, capsys, logit, words):
+    trainer = Trainer(Config(), digit_splits["train"].images, tf.distribute.get_strategy())
+    trainer.model.cell.pres_head.outputs.bias.assign([logit])
+    training.look(trainer, digit_splits["test"], step=100)  # in the warm start it means nothing
+    assert "Collapse" not in capsys.readouterr().err
+    training.look(trainer, digit_splits["test"], step=2000)
+    assert f"Collapse at step 2,000: 100% of the images are given {words}" in capsys.readouterr().err
 
 
 def test_config_json_says_what_was_run(config):
-    folder = run_folder.open_folder(config)
-    run_folder.write_config(config, folder)
+    folder = run_folder.open_folder(config, FINGERPRINT)
+    run_folder.write_config(config, FINGERPRINT, folder)
     record = json.loads((folder / "config.json").read_text())
     assert record["digits"] == "embedded" and record["seed"] == 0
     assert record["versions"]["tensorflow"] == tf.__version__
@@ -244,6 +282,9 @@ alone = Trainer(config, images, tf.distribute.get_strategy())
 elbo = []
 for step, x in enumerate(batches(images, 8, 0, 0, 4)):
     shares = [alone.gradients(x[4 * r:4 * r + 4], tf.constant(step, tf.int64), r, 2) for r in range(2)]
+    whole, _ = alone.gradients(x[:4], tf.constant(step, tf.int64), 0, 1)
+    for share, gradient in zip(shares[0][0], whole):
+        np.testing.assert_allclose(2 * share, gradient, rtol=1e-4, atol=1e-4)
     elbo.append(np.mean([terms.elbo for _, terms in shares]))
     gradients = [a + b for a, b in zip(*(share[0] for share in shares))]
     alone.optimizer.apply(gradients, alone.model.trainable_variables)

@@ -8,9 +8,9 @@ from air_tf.config import DataConfig, MultiDigitRecipe
 from air_tf.data.cache import cached
 from air_tf.data.digits import load_digits
 from air_tf.data.multi_mnist import multi_mnist
-from air_tf.data.split import Split, as_float, batches
+from air_tf.data.split import Split, as_float, batches, check_batch_size
 
-__all__ = ["Dataset", "Split", "as_float", "batches", "load_splits"]
+__all__ = ["Dataset", "Split", "as_float", "batches", "check_batch_size", "load_splits"]
 
 
 class Dataset(NamedTuple):
@@ -18,6 +18,7 @@ class Dataset(NamedTuple):
 
     splits: dict[str, Split]
     digits: str
+    fingerprint: str  # of the digits
     description: str
 
 
@@ -25,9 +26,11 @@ def load_splits(config: DataConfig, recipe: MultiDigitRecipe = MultiDigitRecipe(
     """Reads the data set from the cache, or makes it.
 
     Raises:
-        ValueError: the digits asked for cannot be had.
+        ValueError: the digits asked for cannot be had, or the cache's folder is a file.
     """
     digits, description = load_digits(config)
-    version = hashlib.sha256(f"{recipe} {digits.fingerprint()}".encode()).hexdigest()[:12]
+    fingerprint = digits.fingerprint()
+    version = hashlib.sha256(f"{recipe} {fingerprint}".encode()).hexdigest()[:12]
     path = Path(config.cache_dir).expanduser() / f"{config.dataset}-{digits.name}-{version}.npz"
-    return Dataset(cached(path, lambda: multi_mnist(digits, recipe)), digits.name, description)
+    splits = cached(path, lambda: multi_mnist(digits, recipe))
+    return Dataset(splits, digits.name, fingerprint, description)

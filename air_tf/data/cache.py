@@ -3,8 +3,6 @@
 import dataclasses
 import os
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +18,17 @@ def cached(path: Path, make: Callable[[], dict[str, Split]]) -> dict[str, Split]
 
     Reading checks the archive's checksums. Writing goes through a temporary file, so the file
     is whole or not there.
+
+    Raises:
+        ValueError: the cache's folder is a file.
     """
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ValueError(f"Expected a folder for the cache. Received: {path.parent}, which is a file.")
     try:
         return _read(path)
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # NumPy, zipfile and zlib raise many kinds on a damaged file
         print(f"{path} is damaged ({error}): made anew.", file=sys.stderr)
     splits = make()
     _write(path, splits)

@@ -39,6 +39,15 @@ def as_float(images):
     return cast(images, np.float32) / np.float32(255)
 
 
+def check_batch_size(batch_size: int, num_replicas: int) -> None:
+    """Raises ValueError unless the batch can be cut in equal shares."""
+    if batch_size % num_replicas:
+        raise ValueError(
+            f"Expected batch_size to be a multiple of the {num_replicas} replicas. "
+            f"Received: batch_size={batch_size}."
+        )
+
+
 def batches(
     images: np.ndarray,
     batch_size: int,
@@ -68,11 +77,7 @@ def batches(
     Raises:
         ValueError: the batch cannot be cut in equal shares.
     """
-    if batch_size % num_replicas:
-        raise ValueError(
-            f"Expected batch_size to be a multiple of the {num_replicas} replicas. "
-            f"Received: batch_size={batch_size}."
-        )
+    check_batch_size(batch_size, num_replicas)
     share, steps_per_epoch = batch_size // num_replicas, max(1, len(images) // batch_size)
     pixels, last = tf.constant(images), tf.constant(len(images) - 1, tf.int64)
 
