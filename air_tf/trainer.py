@@ -134,6 +134,15 @@ class Trainer:
         norm = tf.linalg.global_norm(gradients) * context.num_replicas_in_sync
         return tf.stack([*(tf.reduce_mean(term) for term in terms), norm])
 
+    def any_worker(self, flag: bool) -> bool:
+        """Whether `flag` is true on any worker: all have to stop at the same step."""
+        return bool(self._sum_over_replicas(tf.constant(int(flag))) > 0)
+
+    @tf.function
+    def _sum_over_replicas(self, value):
+        per_replica = self.strategy.run(tf.identity, args=(value,))
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+
     def save(self, folder: Path) -> None:
         """Writes a checkpoint; those before the last few are removed after it is whole.
 

@@ -120,13 +120,11 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
     trainer.start()
     with tqdm(total=training.steps, initial=trainer.step, unit=" steps", dynamic_ncols=True) as bar:
         while trainer.step < training.steps:
-            if stop:
+            if trainer.any_worker(bool(stop)):
                 trainer.save(folder)
-                name = signal.Signals(stop[0]).name
-                message = (
-                    f"Stopped by {name}: step {trainer.step:,} is saved in {folder}; --resume goes on."
-                )
-                raise Stopped(message, stop[0])
+                number = stop[0] if stop else signal.SIGTERM
+                saved = f"step {trainer.step:,} is saved in {folder}; --resume goes on."
+                raise Stopped(f"Stopped by {signal.Signals(number).name}: {saved}", int(number))
             target = min(training.steps, *(every * (trainer.step // every + 1) for every in intervals))
             num_steps, started = target - trainer.step, time.perf_counter()
             values = trainer.run(num_steps)

@@ -151,25 +151,48 @@ def test_signals_save_and_end_with_a_clear_line(run_script, tmp_path, number):
     assert f"Stopped by {number.name}: step {step:,} is saved" in printed
 
 
-def test_two_workers_train_one_model(run_script, tmp_path):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
-    flags = ["--runs-dir", tmp_path, "--name", "both", "--steps", 20, "--steps-per-call", 10]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    workers = []
-    for index in range(2):
-        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
-        options = {"start": subprocess.Popen, "env": environment, **pipes}
-        workers.append(run_script("train.py", *flags, **options))
-    printed = [worker.communicate(timeout=240) for worker in workers]
+@pytest.fixture
+def start_workers(run_script, tmp_path):
+    """Starts two workers of one MultiWorkerMirroredStrategy on this machine."""
+
+    def start(*flags):
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+        for each in sockets:
+            each.close()
+        workers = []
+        for index in range(2):
+            task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+            options = {
+                "start": subprocess.Popen, "env": {**os.environ, "TF_CONFIG": json.dumps(task)},
+                "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True,
+            }  # fmt: skip
+            run = ["--runs-dir", tmp_path, "--name", "both", "--steps-per-call", 10]
+            workers.append(run_script("train.py", *run, *flags, **options))
+        return workers
+
+    return start
+
+
+def test_two_workers_train_one_model(start_workers, tmp_path):
+    workers = start_workers("--steps", 20)
+    printed = [worker.communicate(timeout=240)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], printed
     metrics = json.loads((tmp_path / "both" / "metrics.json").read_text())
     assert metrics["steps"] == 20 and [path.name for path in tmp_path.iterdir()] == ["both"]
-    elbos = [next(line for line in out.splitlines() if line.startswith("elbo ")) for out, _ in printed]
+    elbos = [next(line for line in out.splitlines() if line.startswith("elbo ")) for out in printed]
     assert elbos[0] == elbos[1]  # both workers end with the same weights
+
+
+def test_a_signal_to_one_worker_stops_both(start_workers, tmp_path):
+    workers = start_workers("--steps", 100_000, "--checkpoint-every", 100_000)
+    for worker in workers:
+        next(line for line in worker.stdout if line.startswith("Training"))
+    workers[1].send_signal(signal.SIGTERM)
+    printed = [worker.communicate(timeout=240)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [143, 143], printed
+    assert all("Stopped by SIGTERM" in out for out in printed)
+    assert len(run_folder.checkpoint_paths(tmp_path / "both")) == 1
 
 
 @pytest.mark.parametrize(
