@@ -130,7 +130,7 @@ class AIR(keras.Model):
     @tf.function(reduce_retracing=True)
     def _compiled_elbo(self, images, seed):
         noise = self.sample_noise(tf.shape(images)[0], seed, replica=NO_REPLICA)
-        return self.bound(images, noise, seed)[1]
+        return self.bound(images, noise, 0)[1]
 
     def decode(self, counts, z_what, z_where) -> tf.Tensor:
         """Draws objects: `counts (B,)`, `z_what (B, N, D)`, `z_where (B, N, 3)` to `(B, H, W, C)`."""
