@@ -1,7 +1,8 @@
 """air_tf: Attend, Infer, Repeat (Eslami et al., 2016) for TensorFlow 2 and Keras 3."""
 
 from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
-from air_tf.model import AIR, Scene
+from air_tf.model import AIR
+from air_tf.scene import Scene
 
 __version__ = "0.1.0"
 __all__ = ["AIR", "Config", "DataConfig", "ModelConfig", "RunConfig", "Scene", "TrainingConfig"]

@@ -11,17 +11,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from air_tf.config import ModelConfig
-from air_tf.networks import MLP, Decoder, NormalParameters
+from air_tf.networks import MLP, Decoder, MixtureParameters, NormalParameters
+from air_tf.noise import StepNoise
 from air_tf.spatial_transformer import Attend, Place
 
 tfd = tfp.distributions
-
-
-class StepNoise(NamedTuple):
-    """Standard normal noise behind one step's samples; zeros give the posterior means."""
-
-    where: tf.Tensor  # (B, 3)
-    what: tf.Tensor  # (B, z_what_size)
 
 
 class CellState(NamedTuple):
@@ -81,9 +75,11 @@ class AIRCell(keras.layers.Layer):
         where_loc, where_scale = zip(config.scale_prior, config.shift_prior, config.shift_prior)
         what_loc, what_scale = [0.0] * config.z_what_size, [1.0] * config.z_what_size
 
-        # p(z_where_i) and p(z_what_i), the same for every object
+        # p(z_where_i), the same for every object
         self.p_where = normal(tf.constant(where_loc), tf.constant(where_scale))
-        self.p_what = normal(tf.constant(what_loc), tf.constant(what_scale))
+        self.what_prior = None
+        if config.what_components > 1:
+            self.what_prior = MixtureParameters(config.what_components, config.z_what_size)
 
         self.lstm = keras.layers.LSTMCell(config.lstm_units, recurrent_initializer="glorot_uniform")
         self.pres_head = MLP(config.hidden_units, 1)
@@ -92,6 +88,15 @@ class AIRCell(keras.layers.Layer):
         self.what_encoder = NormalParameters(config.hidden_units, what_loc, what_scale)
         self.decode = Decoder(config.hidden_units, glimpse_shape, config.decoder_bias)
         self.place = Place(config.image_shape)
+
+    @property
+    def p_what(self) -> tfd.Distribution:
+        """p(z_what_i), the same for every object. [1]: the standard normal, here the default."""
+        if self.what_prior is None:
+            zeros = tf.zeros(self.config.z_what_size)
+            return normal(zeros, tf.ones_like(zeros))
+        logits, loc, scale = self.what_prior.parameters()
+        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), normal(loc, scale))
 
     def initial_state(self, batch_size) -> CellState:
         """The state before the first object: zeros, as in [1]."""

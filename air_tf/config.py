@@ -90,6 +90,40 @@ class MultiDigitRecipe:
 
 
 @dataclasses.dataclass(frozen=True)
+class RhoSchedule:
+    """How rho, the prior probability of one more object, changes in training."""
+
+    start: float
+    end: float
+    steps: int
+    """Training steps from start to end."""
+
+    coordinate: Literal["probability", "log_probability", "odds", "log_odds"]
+    """What changes linearly: of rho, or of rho / (1 - rho)."""
+
+    hold: int = 0
+    """Steps before it begins."""
+
+    division: int = 1
+    """Steps between changes."""
+
+
+RHO_PRESETS = {
+    # Communicated by the paper's first author: 1 to 1e-5 over 100,000 steps. A prior of exactly 1
+    # gives an infinite KL; the nearest double below it stands for it.
+    "paper": RhoSchedule(1 - 1e-15, 1e-5, 100_000, "probability"),
+    # Kosiorek's Sonnet implementation
+    "sonnet": RhoSchedule(1 - 1e-15, 1e-7, 100_000, "log_probability", hold=1000, division=10_000),
+    # the TF1 implementation with a Concrete presence: odds 1e4 to 1e-9, times 0.1 every 3,000 steps
+    "concrete": RhoSchedule(1e4 / (1e4 + 1), 1e-9 / (1e-9 + 1), 39_000, "log_odds"),
+}
+RHO_COORDINATES = {
+    "linear": "probability", "exponential": "log_probability", "linear_odds": "odds",
+    "exponential_odds": "log_odds",
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """The model (Eslami et al. 2016, section 2) and how its count is inferred."""
 
@@ -120,6 +154,9 @@ class ModelConfig:
     shift_prior: tuple[float, float] = (0.0, 1.0)
     """Mean and standard deviation of an object's shift, before division by the scale."""
 
+    what_components: int = 1
+    """Components of p(z_what). 1: the standard normal; more: a learned mixture of normals."""
+
     min_scale: float = 0.2
     """Sampled scales are kept above it: attending divides by the scale."""
 
@@ -132,12 +169,56 @@ class ModelConfig:
     rho: float = 0.5
     """Prior over counts, a truncated geometric: p(n) = rho^n (1 - rho), p(N) = rho^N."""
 
-    presence: Literal["enumerate"] = "enumerate"
-    """Estimator of the count's gradient. enumerate: summed out exactly."""
+    rho_schedule: Literal[
+        "fixed", "linear", "exponential", "linear_odds", "exponential_odds", "learned",
+        "paper", "sonnet", "concrete",
+    ] = "fixed"  # fmt: skip
+    """How rho changes in training. fixed: not at all. linear, exponential (in probability) and
+    linear_odds, exponential_odds (in rho / (1 - rho)): from --rho-start to --rho over --rho-steps.
+    learned: trained after --rho-hold steps, from --rho on. paper, sonnet and concrete are
+    schedules of published implementations (RHO_PRESETS); --rho is then used outside of training."""
+
+    rho_start: float = 0.99
+    """rho at the first step of linear, exponential, linear_odds and exponential_odds."""
+
+    rho_steps: int = 3000
+    """Training steps over which rho goes from --rho-start to --rho."""
+
+    rho_hold: int = 0
+    """Training steps before rho begins to change."""
+
+    presence: Literal["enumerate", "nvil", "concrete"] = "enumerate"
+    """Estimator of the count's gradient. enumerate: summed out exactly; nvil: score function with a
+    learned baseline, as in the paper; concrete: relaxed presence."""
 
     warm_start_steps: int = 1500
-    """Training steps over which every prefix of the objects must explain the image by itself, with
-    a weight that falls linearly from 1 to 0."""
+    """Of enumerate: training steps over which every prefix of the objects must explain the image by
+    itself, with a weight that falls linearly from 1 to 0."""
+
+    count_bound: Literal["elbo", "marginal"] = "elbo"
+    """Of enumerate. elbo: expectation over q(n); marginal: the tighter log of the sum over n, with
+    q(n) fitted to its responsibilities."""
+
+    importance_samples: int = 1
+    """Of enumerate: samples K of the importance-weighted bound that is maximised (Burda et al. 2016)."""
+
+    baseline_units: int = 256
+    """Of nvil: width of the baseline network's layers."""
+
+    signal_centring: bool = True
+    """Of nvil: subtract a running mean from the learning signal."""
+
+    signal_normalisation: bool = True
+    """Of nvil: divide the learning signal by its running standard deviation, where above 1."""
+
+    signal_decay: float = 0.8
+    """Of nvil: what is kept of a running average at each step (Mnih and Gregor 2014, appendix)."""
+
+    temperature: float = 1.0
+    """Of concrete: of the relaxed presence."""
+
+    stop_sum: float = 0.99
+    """Of concrete: an object is drawn while the sum of (1 - z_pres) up to it is below this."""
 
     @classmethod
     def from_json(cls, fields: dict) -> "ModelConfig":
@@ -152,7 +233,7 @@ class ModelConfig:
             "image_shape (height, width, channels) of at least 2 x 2 pixels with 1 or 3 channels",
             image_shape=shape,
         )
-        _positive(self, "max_objects", "z_what_size", "embedding_units", "lstm_units")
+        _positive(self, "max_objects", "z_what_size", "embedding_units", "lstm_units", "what_components")
         _positive(self, "hidden_units", "min_scale", "pixel_scale")
         _require(
             2 <= self.glimpse_size <= min(shape[:2]),
@@ -162,9 +243,23 @@ class ModelConfig:
         for name in ("scale_prior", "shift_prior"):
             _require(getattr(self, name)[1] > 0, f"{name} (mean, standard deviation above 0)",
                      **{name: getattr(self, name)})  # fmt: skip
-        _require(0 < self.rho < 1, "rho between 0 and 1", rho=self.rho)
-        _require(self.warm_start_steps >= 0, "warm_start_steps at least 0",
-                 warm_start_steps=self.warm_start_steps)  # fmt: skip
+        for name in ("rho", "rho_start", "stop_sum"):
+            _require(
+                0 < getattr(self, name) < 1, f"{name} between 0 and 1", **{name: getattr(self, name)}
+            )
+        for name in ("warm_start_steps", "rho_hold"):
+            _require(getattr(self, name) >= 0, f"{name} at least 0", **{name: getattr(self, name)})
+        _positive(self, "rho_steps", "importance_samples", "baseline_units", "temperature")
+        _require(
+            0 <= self.signal_decay < 1, "signal_decay from 0 to below 1", signal_decay=self.signal_decay
+        )
+        if self.presence != "enumerate":
+            _require(
+                self.importance_samples == 1 and self.count_bound == "elbo",
+                "importance_samples=1 and count_bound='elbo' for every presence but enumerate",
+                presence=self.presence, importance_samples=self.importance_samples,
+                count_bound=self.count_bound,
+            )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,13 +267,23 @@ class TrainingConfig:
     """How the model is trained."""
 
     steps: int = 5000
-    """Training steps in all, over which the learning rate falls to 0 along a cosine."""
+    """Training steps in all."""
 
     batch_size: int = 64
     """Images a step, over all replicas together."""
 
     learning_rate: float = 1e-3
     """Adam's learning rate at the first step."""
+
+    learning_rate_schedule: Literal["cosine", "constant"] = "cosine"
+    """cosine: falls to 0 over all steps."""
+
+    baseline_learning_rate: float = 1e-3
+    """Adam's learning rate of nvil's baseline, constant (Eslami et al. 2016)."""
+
+    fresh_images: bool = False
+    """Compose every training batch anew from the training digits, instead of the data set's images. It
+    is more data than published figures are trained on: not to be set beside them."""
 
     gradient_clip: float = 100.0
     """Largest global norm of the gradient, in nats."""
@@ -195,6 +300,10 @@ class TrainingConfig:
     evaluation_images: int = 2000
     """Held-out images of an evaluation while training; the last one is on all of them."""
 
+    stop_at_accuracy: float = 0.0
+    """Stop at the first evaluation with this count accuracy, for comparing how long runs take: it
+    uses the labels. 0: never."""
+
     checkpoint_every: int = 500
     """Steps between checkpoints; the last three are kept."""
 
@@ -202,6 +311,9 @@ class TrainingConfig:
         _check_types(self)
         _positive(self, "steps", "batch_size", "learning_rate", "gradient_clip", "steps_per_call")
         _positive(self, "evaluate_every", "evaluation_images", "checkpoint_every")
+        _positive(self, "baseline_learning_rate")
+        _require(0 <= self.stop_at_accuracy <= 1, "stop_at_accuracy from 0 to 1",
+                 stop_at_accuracy=self.stop_at_accuracy)  # fmt: skip
         _require(0 <= self.seed < 2**31, "seed from 0 to 2**31 - 1", seed=self.seed)
 
 

@@ -3,7 +3,6 @@
 The presences z_pres_1, z_pres_2, ... are 1 until the first 0, so they are a number n in 0..N.
 """
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -27,11 +26,17 @@ def count_posterior(pres_logits: tf.Tensor) -> tfd.Categorical:
     return tfd.Categorical(logits=tf.concat([logits, last], axis=-1))
 
 
-def count_prior(rho: float, max_objects: int) -> tfd.Categorical:
-    """The truncated geometric, p(n) = rho^n (1 - rho) for n < N and rho^N for n = N."""
-    count = np.arange(max_objects + 1)
-    logits = count * np.log(rho) + np.where(count < max_objects, np.log1p(-rho), 0.0)
-    return tfd.Categorical(logits=logits.astype(np.float32))
+def count_prior(rho_logit, max_objects: int) -> tfd.Categorical:
+    """The truncated geometric, p(n) = rho^n (1 - rho) for n < N and rho^N for n = N.
+
+    Args:
+        rho_logit: scalar, log(rho / (1 - rho)), which is exact for rho near 0 and near 1.
+        max_objects: N.
+    """
+    rho_logit = tf.cast(rho_logit, tf.float32)
+    count = tf.range(max_objects + 1, dtype=tf.float32)
+    stop = tf.where(count < max_objects, tf.math.log_sigmoid(-rho_logit), 0.0)
+    return tfd.Categorical(logits=count * tf.math.log_sigmoid(rho_logit) + stop)
 
 
 def at_least(count: tfd.Categorical) -> tf.Tensor:

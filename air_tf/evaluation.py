@@ -1,45 +1,192 @@
-"""A model on a split: the arrays it infers and the numbers they come to."""
+"""A model on a split: the arrays it infers and the numbers they come to.
 
-from typing import NamedTuple
+References:
+    [1] Burda et al. 2016, Importance Weighted Autoencoders. arXiv 1509.00519, equation 8.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
 
 from air_tf import metrics
 from air_tf.data.split import Split
 from air_tf.model import AIR
 from air_tf.objectives import Terms
+from air_tf.scene import Scene
 
 BATCH_SIZE = 500  # images at a time: about 100 MB of canvases
+CHUNK = 20, 50  # images and samples at a time of an importance-weighted bound
+BOUND_REPLICA = -2  # stands for a replica in the seeds of noise: none of training's nor of the ELBO's
+
+
+class Predictor(Protocol):
+    """What can be evaluated: an `AIR`, or a SavedModel (`serving.ServedModel`)."""
+
+    image_shape: tuple[int, int, int]
+
+    def infer(self, images) -> Scene: ...
+
+    def decode(self, counts, z_what, z_where): ...
 
 
 class Evaluation(NamedTuple):
-    """The inferred counts of a split, `(S,)`, and its metrics by name (nats, fractions, pixels)."""
+    """The scenes of a split, arrays of `(S, ...)`, and its metrics by name (nats, fractions, pixels)."""
 
-    counts: np.ndarray
+    scene: Scene
     metrics: dict
 
 
-def evaluate(model: AIR, split: Split) -> Evaluation:
-    """Counts and boxes at the posterior means; the ELBO from one sample, the same every time."""
-    counts, boxes, terms = [], [], []
-    for start in range(0, len(split), BATCH_SIZE):
-        images = split[start : start + BATCH_SIZE].float_images()
-        scene = model.infer(images)
-        counts.append(scene.counts)
-        boxes.append(scene.boxes)
-        terms.append(model.elbo(images, seed=start))
-    counts, boxes = np.concatenate(counts), np.concatenate(boxes)
-    terms = Terms(*(np.concatenate(values) for values in zip(*terms)))
+def check_images_fit(model: Predictor, split: Split) -> None:
+    """Raises ValueError, with both sizes, unless the split's images are of the model's size."""
+    size, other = ("{} x {} pixels with {} channels".format(*m.image_shape) for m in (model, split))
+    if size != other:
+        raise ValueError(f"Expected images of the model's size, {size}. Received: {other}.")
 
-    results = {
-        "count_accuracy": metrics.count_accuracy(counts, split.counts),
-        "count_accuracy_by_count": metrics.count_accuracy_by_count(counts, split.counts),
-        **{name: float(values.mean(dtype=np.float64)) for name, values in terms._asdict().items()},
+
+def infer_all(model: Predictor, split: Split) -> Scene:
+    """The split's scenes, at the posterior means, as arrays."""
+    parts = [model.infer(part.float_images()) for part in _parts(split)]
+    return Scene(*(np.concatenate(values) for values in zip(*parts)))
+
+
+def _progress_bar(description: str, images: int, show: bool) -> tqdm:
+    return tqdm(total=images, desc=description, unit=" images", disable=not show, dynamic_ncols=True)
+
+
+def _parts(split: Split):
+    return (split[start : start + BATCH_SIZE] for start in range(0, len(split), BATCH_SIZE))
+
+
+def evaluate(model: AIR, split: Split) -> Evaluation:
+    """What is looked at while training: counts, boxes, and the ELBO from one sample, always the same."""
+    scene = infer_all(model, split)
+    return Evaluation(scene, {**count_metrics(scene, split), **elbo_metrics(model, split)})
+
+
+def count_metrics(scene: Scene, split: Split) -> dict:
+    """Of counts and boxes."""
+    counts, true_counts, size = scene.counts, split.counts, split.image_shape[:2]
+    return {
+        "count_accuracy": metrics.count_accuracy(counts, true_counts),
+        "count_accuracy_by_count": metrics.count_accuracy_by_count(counts, true_counts),
         "boxes_by_count": {
-            str(count): metrics.box_metrics(
-                boxes, counts, split.boxes, split.counts, split.image_shape[:2], count
-            )
+            str(count): metrics.box_metrics(scene.boxes, counts, split.boxes, true_counts, size, count)
             for count in range(1, split.boxes.shape[1] + 1)
         },
     }
-    return Evaluation(counts, results)
+
+
+def elbo_metrics(model: AIR, split: Split) -> dict[str, float]:
+    """The ELBO with the count summed out, and its parts: means over the images, nats."""
+    starts = range(0, len(split), BATCH_SIZE)
+    terms = [model.elbo(part.float_images(), seed=start) for start, part in zip(starts, _parts(split))]
+    terms = Terms(*(np.concatenate(values) for values in zip(*terms)))
+    return {name: float(values.mean(dtype=np.float64)) for name, values in terms._asdict().items()}
+
+
+def canvases(model: Predictor, scene: Scene) -> np.ndarray:
+    """The scenes' reconstructions with the first 0..N objects: `(S, N + 1, H, W, C)`."""
+    counts = range(scene.z_what.shape[1] + 1)
+    latents = scene.z_what, scene.z_where
+    drawn = [model.decode(np.full(len(scene.counts), count, np.int32), *latents) for count in counts]
+    return np.stack(drawn, axis=1)
+
+
+def evaluate_fully(
+    model: Predictor, split: Split, segments: Callable[[Split], np.ndarray], show_progress: bool = True
+) -> Evaluation:
+    """Every metric but the importance-weighted bound; of a SavedModel, all that need no ELBO.
+
+    Args:
+        model: `AIR` or `serving.ServedModel`.
+        split: images.
+        segments: gives the true segments of a part of the split, `(S, H, W)`.
+        show_progress: on the terminal.
+    """
+    scenes, errors, aris = [], [], []
+    with tqdm(
+        total=len(split),
+        desc="Evaluating",
+        unit=" images",
+        disable=not show_progress,
+        dynamic_ncols=True,
+    ) as bar:
+        for part in _parts(split):
+            images = part.float_images()
+            scene = Scene(*map(np.asarray, model.infer(images)))
+            found = metrics.segments_of(canvases(model, scene), scene.counts)
+            aris.append(metrics.foreground_ari(found, segments(part)))
+            errors.append(metrics.pixel_mse(images, scene.reconstructions))
+            scenes.append(scene)
+            bar.update(len(part))
+    scene = Scene(*(np.concatenate(values) for values in zip(*scenes)))
+    ari = np.concatenate(aris)
+    results = {
+        **count_metrics(scene, split),
+        "count_error": metrics.count_error(scene.counts, split.counts),
+        "confusion_matrix": metrics.confusion_matrix(scene.counts, split.counts).tolist(),
+        **metrics.average_precision(
+            scene.boxes, scene.scores, scene.counts, split.boxes, split.counts, split.image_shape[:2]
+        ),
+        "pixel_mse": float(np.concatenate(errors).mean(dtype=np.float64)),
+        "foreground_ari": float(ari.mean()) if len(ari) else None,
+    }
+    if isinstance(model, AIR):
+        results |= elbo_metrics(model, split)
+    return Evaluation(scene, results)
+
+
+def importance_bounds(
+    model: AIR, split: Split, num_samples: int, seed: int = 0, show_progress: bool = True
+) -> dict:
+    """The importance-weighted bound [1] on log p(x), nats, in chunks of samples.
+
+    Args:
+        model: `AIR`.
+        split: images.
+        num_samples: K, of each image.
+        seed: of the samples.
+        show_progress: on the terminal.
+
+    Returns:
+        `summed`, with the count summed out inside each sample, which is tighter, and `sampled`, with
+        the count sampled from q(n), as in published figures: each a dictionary of `bound` (mean over
+        images) and `standard_error` (of this mean).
+
+    Raises:
+        ValueError: `num_samples` is below 1.
+    """
+    if num_samples < 1:
+        raise ValueError(f"Expected at least 1 importance sample. Received: {num_samples}.")
+
+    @tf.function(jit_compile=True)
+    def chunk_of(images, samples, step):
+        noise = model.sample_noise(images.shape[0] * samples, step, BOUND_REPLICA)
+        sums = (tf.reduce_logsumexp(w, axis=1) for w in model.log_weights(images, noise, samples))
+        return tf.stack(list(sums))
+
+    at_once, of_each = CHUNK
+    starts = range(0, num_samples, of_each)
+    step, bounds = seed * len(split) * len(starts), []
+    description = f"Importance-weighted bound, {num_samples:,} samples"
+    with _progress_bar(description, len(split), show_progress) as bar:
+        for first in range(0, len(split), at_once):
+            images = tf.constant(split[first : first + at_once].float_images())
+            sums = []
+            for start in starts:
+                samples = min(of_each, num_samples - start)
+                sums.append(chunk_of(images, samples, tf.constant(step)))
+                step += 1
+            bounds.append(tf.reduce_logsumexp(tf.stack(sums), axis=0) - np.log(num_samples))
+            bar.update(len(images))
+    summed, sampled = np.concatenate(bounds, axis=1, dtype=np.float64)  # (S,) each
+    return {"summed": _mean_and_error(summed), "sampled": _mean_and_error(sampled)}
+
+
+def _mean_and_error(values: np.ndarray) -> dict[str, float | None]:
+    """The mean, and its standard error where there are values enough."""
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return {"bound": float(values.mean()), "standard_error": error}

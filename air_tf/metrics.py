@@ -1,7 +1,15 @@
 """What is measured, as plain functions on arrays.
 
-Boxes are (ymin, xmin, ymax, xmax) as fractions of the image.
+Boxes are (ymin, xmin, ymax, xmax) as fractions of the image. Counts are `(S,)` integers.
+
+References:
+    [1] Lin et al. 2014, Microsoft COCO. arXiv 1405.0312; its metrics are those of pycocotools.
+    [2] Hubert and Arabie 1985, Comparing partitions. Journal of Classification 2.
+    [3] Greff et al. 2019, IODINE. arXiv 1903.00450, section 4: the index on foreground pixels.
 """
+
+import contextlib
+import io
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -19,6 +27,24 @@ def count_accuracy_by_count(counts: np.ndarray, true_counts: np.ndarray) -> dict
         str(true_counts[these][0]): count_accuracy(counts[these], true_counts[these])
         for these in by_count
     }
+
+
+def count_error(counts: np.ndarray, true_counts: np.ndarray) -> float:
+    """Mean of |inferred - true count|, objects."""
+    return float(np.mean(np.abs(np.subtract(counts, true_counts, dtype=np.int64))))
+
+
+def confusion_matrix(counts: np.ndarray, true_counts: np.ndarray) -> np.ndarray:
+    """Images with each true (row) and inferred (column) count, from 0 to the greatest of both."""
+    from sklearn.metrics import confusion_matrix
+
+    most = max(counts.max(), true_counts.max())
+    return confusion_matrix(true_counts, counts, labels=np.arange(most + 1))
+
+
+def pixel_mse(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
+    """Mean squared error of each image's pixels, `(S,)`; `(S, H, W, C)` in [0, 1] both."""
+    return np.mean(np.square(images - reconstructions), axis=(1, 2, 3))
 
 
 def collapsed(counts: np.ndarray, max_objects: int, share: float = 0.99) -> str | None:
@@ -47,15 +73,20 @@ def _area(boxes: np.ndarray) -> np.ndarray:
     return np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1)
 
 
+def match_pairs(boxes: np.ndarray, true_boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of boxes `(n, 4)` and true ones `(m, 4)` so paired that the sum of IoU is greatest."""
+    return linear_sum_assignment(pairwise_iou(boxes, true_boxes), maximize=True)
+
+
 def match_boxes(boxes: np.ndarray, true_boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs boxes `(n, 4)` with true ones `(m, 4)` so that the sum of IoU is greatest.
+    """How well boxes `(n, 4)` and true ones `(m, 4)` fit, paired by `match_pairs`.
 
     Returns:
         IoU of each pair, `(k,)`, and the vector from true to inferred centre, (y, x), `(k, 2)`, with
         k = min(n, m).
     """
     iou = pairwise_iou(boxes, true_boxes)
-    rows, columns = linear_sum_assignment(iou, maximize=True)
+    rows, columns = match_pairs(boxes, true_boxes)
     centres, true_centres = ((b[:, :2] + b[:, 2:]) / 2 for b in (boxes, true_boxes))
     return iou[rows, columns], centres[rows] - true_centres[columns]
 
@@ -83,3 +114,92 @@ def box_metrics(
     iou, offsets = (np.concatenate(values) for values in zip(*pairs))
     distance = np.linalg.norm(offsets * np.asarray(image_size), axis=-1)
     return {"box_iou": float(iou.mean()), "centre_error": float(distance.mean())}
+
+
+def average_precision(
+    boxes: np.ndarray, scores: np.ndarray, counts: np.ndarray, true_boxes: np.ndarray,
+    true_counts: np.ndarray, image_size: tuple[int, int],
+) -> dict[str, float]:  # fmt: skip
+    """COCO's average precision [1] of the counted boxes, ranked by their scores.
+
+    Args:
+        boxes: `(S, N, 4)`, of which the first `counts` are detections.
+        scores: `(S, N)`.
+        counts: inferred.
+        true_boxes: `(S, M, 4)`.
+        true_counts: of objects.
+        image_size: `(height, width)` in pixels.
+
+    Returns:
+        `ap50`, at an IoU of 0.5, and `ap`, its mean over IoU from 0.5 to 0.95: from 0 to 1.
+    """
+    if not counts.any() or not true_counts.any():
+        return {"ap": 0.0, "ap50": 0.0}
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth, found = COCO(), COCO()
+    truth.dataset = _coco(true_boxes, np.ones(true_boxes.shape[:2]), true_counts, image_size)
+    found.dataset = _coco(boxes, scores, counts, image_size)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        found.createIndex()
+        evaluation = COCOeval(truth, found, "bbox")
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][..., 0, 0, -1]  # (IoU, recall)
+    return {"ap": float(precision.mean()), "ap50": float(precision[0].mean())}
+
+
+def _coco(boxes, scores, counts, image_size) -> dict:
+    """The first `counts` boxes of each image in COCO's layout, pixels."""
+    height, width = image_size
+    image_of, object_of = np.nonzero(np.arange(boxes.shape[1]) < counts[:, None])
+    annotations = []
+    for i, (image, each) in enumerate(zip(image_of.tolist(), object_of.tolist()), start=1):
+        ymin, xmin, ymax, xmax = (boxes[image, each] * [height, width, height, width]).tolist()
+        box = [xmin, ymin, xmax - xmin, ymax - ymin]
+        annotations.append(
+            {"id": i, "image_id": image, "category_id": 1, "bbox": box, "area": box[2] * box[3],
+             "iscrowd": 0, "score": float(scores[image, each])}
+        )  # fmt: skip
+    images = [{"id": i, "height": height, "width": width} for i in range(len(counts))]
+    return {"images": images, "annotations": annotations, "categories": [{"id": 1}]}
+
+
+def foreground_ari(segments: np.ndarray, true_segments: np.ndarray) -> np.ndarray:
+    """Adjusted Rand index [2] over the pixels of true objects [3], of each image with two or more.
+
+    A single object is left out: there is nothing to tell apart, and finding nothing would score 1.
+
+    Args:
+        segments: `(S, H, W)` integers, the inferred object of each pixel.
+        true_segments: the same, 0 for the background.
+
+    Returns:
+        `(images with two or more objects,)`: 1 for the same partition, about 0 for a random one.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    pairs = (
+        (found, true)
+        for found, true in zip(segments, true_segments)
+        if len(np.unique(true[true > 0])) > 1
+    )
+    return np.array([adjusted_rand_score(t[t > 0], s[t > 0]) for s, t in pairs])
+
+
+def segments_of(canvases: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Which counted object draws most of each pixel.
+
+    Args:
+        canvases: with the first 0..N objects, `(S, N + 1, H, W, C)`.
+        counts: inferred.
+
+    Returns:
+        `(S, H, W)`: 0 where none draws anything, i for object i (from 1).
+    """
+    placed = np.diff(canvases, axis=1).sum(axis=-1)  # (S, N, H, W)
+    placed[np.arange(placed.shape[1]) >= counts[:, None]] = 0.0
+    return np.where(placed.max(axis=1) > 0, placed.argmax(axis=1) + 1, 0)

@@ -5,32 +5,32 @@ References:
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from air_tf.cell import AIRCell, Step, StepNoise
+from air_tf.cell import AIRCell, Step
 from air_tf.config import ModelConfig
-from air_tf.distributions import at_least, count_posterior, count_prior
+from air_tf.distributions import at_least, count_posterior
 from air_tf.networks import ImageEmbedding
-from air_tf.objectives import OBJECTIVES, Terms, canvases
+from air_tf.noise import StepNoise, no_noise, stateless_noise
+from air_tf.objectives import (
+    OBJECTIVES,
+    Estimate,
+    Priors,
+    Terms,
+    canvases,
+    enumerated_terms,
+    kl_divergences,
+    log_likelihoods,
+    log_prefix_weights,
+    pres_logits,
+)
+from air_tf.presence_prior import CountPrior
+from air_tf.scene import Scene, check_images
 from air_tf.spatial_transformer import boxes
 
 NO_REPLICA = -1  # stands for a replica in the seeds of noise outside of training
-
-
-class Scene(NamedTuple):
-    """What AIR sees in a batch of images; past an image's count, boxes are zeros."""
-
-    counts: tf.Tensor  # (B,) int32, the most probable number of objects
-    count_probs: tf.Tensor  # (B, N + 1), q(n)
-    boxes: tf.Tensor  # (B, N, 4), (ymin, xmin, ymax, xmax) as fractions of the image
-    scores: tf.Tensor  # (B, N), q(n >= i)
-    reconstructions: tf.Tensor  # (B, H, W, C), of the counted objects
-    z_what: tf.Tensor  # (B, N, z_what_size)
-    z_where: tf.Tensor  # (B, N, 3), (scale, shift_x, shift_y)
 
 
 @keras.saving.register_keras_serializable("air_tf")
@@ -38,7 +38,8 @@ class AIR(keras.Model):
     """Attend, Infer, Repeat [1]: counts, boxes and encodes the objects in images.
 
     Built at once, so its weights can be restored before it has seen an image. Works in plain
-    Keras: `AIR(config).compile("adam")` and `.fit(dataset)` of images or (images, counts).
+    Keras: `AIR(config).compile("adam")` and `.fit(dataset)` of images or (images, counts). With
+    `presence="nvil"`, `compile` takes the baseline's own `baseline_optimizer` too.
 
     Args:
         config: `ModelConfig`.
@@ -58,13 +59,64 @@ class AIR(keras.Model):
         self.embedding = ImageEmbedding(self.config.embedding_units)
         self.cell = AIRCell(self.config)
         self.objective = OBJECTIVES[self.config.presence](self.config)
+        self.count_prior = CountPrior(self.config)
         self.term_metrics = {name: keras.metrics.Mean(name) for name in Terms._fields}
         self.accuracy_metric = keras.metrics.Mean("count_accuracy")
-        self(tf.zeros((1, *self.config.image_shape)))
+        nothing = tf.zeros((1, *self.config.image_shape))
+        self.bound(nothing, no_noise(self.config, self.config.importance_samples), 0)
+        self(nothing)
 
-    def unroll(self, x: tf.Tensor, noise: list[StepNoise]) -> list[Step]:
-        """Infers N objects one after the other, as if all were present."""
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels), in pixels."""
+        return self.config.image_shape
+
+    @property
+    def variable_groups(self) -> list[list]:
+        """The trainable variables, a list for each optimizer: the model's, the baseline's if any."""
+        baseline = getattr(self.objective, "baseline", None)
+        own = [] if baseline is None else baseline.trainable_variables
+        ids = {id(variable) for variable in own}
+        model = [variable for variable in self.trainable_variables if id(variable) not in ids]
+        return [model, own] if own else [model]
+
+    def compile(self, optimizer="adam", baseline_optimizer="adam", **kwargs):
+        """As `keras.Model.compile`; `baseline_optimizer` is nvil's, for its baseline."""
+        super().compile(optimizer=optimizer, **kwargs)
+        self.optimizers = [self.optimizer, keras.optimizers.get(baseline_optimizer)]
+
+    def compile_from_config(self, config):
+        """Keras leaves a model with its own `compile` uncompiled."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.variable_groups[0])
+
+    def rho(self, train_step: int | None = None) -> float:
+        """The prior's rho after `train_step` training steps; None: outside of training."""
+        if train_step is None and self.config.rho_schedule != "learned":
+            return self.config.rho  # to all its digits
+        return float(tf.sigmoid(self.count_prior.logit_at(train_step)))
+
+    def priors(self, train_step=None) -> Priors:
+        """After `train_step` training steps; None: outside of training."""
+        where, what = self.cell.p_where, self.cell.p_what
+        return Priors(
+            self.count_prior.at(train_step), self.count_prior.logit_at(train_step), where, what
+        )
+
+    def unroll(self, x: tf.Tensor, noise: list[StepNoise], samples: int = 1) -> list[Step]:
+        """Infers N objects one after the other, as if all were present.
+
+        Args:
+            x: images, `(B, H, W, C)`.
+            noise: of `samples` times B.
+            samples: of each image; they come one after the other.
+
+        Returns:
+            The N steps, of batch size `samples` times B.
+        """
         embedding = self.embedding(x)
+        if samples > 1:
+            embedding, x = tf.repeat(embedding, samples, axis=0), tf.repeat(x, samples, axis=0)
         state = self.cell.initial_state(tf.shape(x)[0])
         steps = []
         for step_noise in noise:
@@ -77,11 +129,11 @@ class AIR(keras.Model):
 
     def posterior_means(self, images) -> list[Step]:
         """The N steps without noise."""
-        return self.unroll(images, self._noise(tf.shape(images)[0], tf.zeros))
+        return self.unroll(images, no_noise(self.config, tf.shape(images)[0]))
 
     def scene(self, steps: list[Step]) -> Scene:
         """What the steps say of the images, at the most probable count."""
-        q_count = count_posterior(tf.stack([step.pres_logit for step in steps], axis=-1))
+        q_count = count_posterior(pres_logits(steps))
         counts = tf.argmax(q_count.logits_parameter(), axis=-1, output_type=tf.int32)
         z_where = tf.stack([step.z_where for step in steps], axis=1)
         present = tf.sequence_mask(counts, self.config.max_objects, tf.float32)  # (B, N)
@@ -110,6 +162,8 @@ class AIR(keras.Model):
     def elbo(self, images, seed: int = 0) -> Terms:
         """The ELBO and its parts from one sample of the latents, compiled.
 
+        With every estimator, this is the ELBO with the count summed out (`enumerated_terms`).
+
         Args:
             images: as for `infer`.
             seed: of the sample, which is none of those that training draws.
@@ -130,59 +184,104 @@ class AIR(keras.Model):
     @tf.function(reduce_retracing=True)
     def _compiled_elbo(self, images, seed):
         noise = self.sample_noise(tf.shape(images)[0], seed, replica=NO_REPLICA)
-        return self.bound(images, noise, 0)[1]
+        return self.terms(images, noise)
+
+    def terms(self, x, noise: list[StepNoise]) -> Terms:
+        """The ELBO with the count summed out, and its parts, per image: `(B,)` nats each."""
+        steps, priors = self.unroll(x, noise), self.priors()
+        log_px = log_likelihoods(x, steps, self.config.pixel_scale)
+        return enumerated_terms(steps, log_px, *kl_divergences(steps, priors), priors)
+
+    def log_weights(self, x, noise: list[StepNoise], samples: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Logarithms of importance weights, whose mean is an unbiased estimate of p(x), except where
+        a sampled scale is below `min_scale`, at which it is kept.
+
+        Args:
+            x: images, `(B, H, W, C)`.
+            noise: of `samples` times B.
+            samples: of each image.
+
+        Returns:
+            `(B, samples)` each: with the count summed out inside of each sample, and with a count
+            sampled from q(n), which is what published importance-weighted bounds are of.
+        """
+        steps, priors = self.unroll(x, noise, samples), self.priors()
+        log_px = log_likelihoods(tf.repeat(x, samples, axis=0), steps, self.config.pixel_scale)
+        by_count = log_prefix_weights(steps, log_px, priors)  # (B * samples, N + 1)
+        log_q_count = tf.math.log_softmax(count_posterior(pres_logits(steps)).logits_parameter())
+        present = [step.pres_logit + part.pres > 0 for step, part in zip(steps, noise)]
+        counts = tf.reduce_sum(tf.math.cumprod(tf.cast(tf.stack(present, -1), tf.int32), axis=-1), -1)
+        sampled = tf.gather(by_count - log_q_count, counts, batch_dims=1)
+        summed = tf.reduce_logsumexp(by_count, axis=-1)
+        return tf.reshape(summed, (-1, samples)), tf.reshape(sampled, (-1, samples))
 
     def decode(self, counts, z_what, z_where) -> tf.Tensor:
         """Draws objects: `counts (B,)`, `z_what (B, N, D)`, `z_where (B, N, 3)` to `(B, H, W, C)`."""
         latents = zip(tf.unstack(z_where, axis=1), tf.unstack(z_what, axis=1))
         return _canvas_of(counts, [self.cell.draw(where, what)[1] for where, what in latents])
 
-    def generate(self, num_images: int, seed: int = 0) -> tf.Tensor:
-        """Images from the prior: the mean of p(x | z, n), `(num_images, H, W, C)`."""
+    def generate(self, num_images: int, seed: int = 0, counts=None) -> tf.Tensor:
+        """Images from the prior: the mean of p(x | z, n), `(num_images, H, W, C)`.
+
+        Args:
+            num_images: to draw.
+            seed: of the latents.
+            counts: `(num_images,)` numbers of objects; None: from the prior too.
+        """
         shape = (num_images, self.config.max_objects)
         seeds = [tf.constant([seed, part]) for part in range(3)]
-        p_count = count_prior(self.config.rho, self.config.max_objects)
-        counts = p_count.sample(num_images, seed=seeds[0])
-        z_where = self.cell.p_where.sample(shape, seed=seeds[1])
-        z_where = self.cell.keep_scale(z_where)
-        return self.decode(counts, self.cell.p_what.sample(shape, seed=seeds[2]), z_where)
+        priors = self.priors()
+        if counts is None:
+            counts = priors.count.sample(num_images, seed=seeds[0])
+        z_where = self.cell.keep_scale(priors.where.sample(shape, seed=seeds[1]))
+        return self.decode(counts, priors.what.sample(shape, seed=seeds[2]), z_where)
 
     def sample_noise(self, batch_size, train_step, replica=0) -> list[StepNoise]:
         """The noise of a training step: a pure function of (seed, step, replica)."""
         seed = tf.random.fold_in(tf.constant([self.seed, 0]), train_step)
         seed = tf.random.fold_in(seed, replica)
-        layers = iter(range(2 * self.config.max_objects))
-        draw = lambda shape: tf.random.stateless_normal(shape, tf.random.fold_in(seed, next(layers)))  # noqa: E731
-        return self._noise(batch_size, draw)
+        return stateless_noise(self.config, batch_size, seed)
 
-    def _noise(self, batch_size, draw) -> list[StepNoise]:
-        shapes = (batch_size, 3), (batch_size, self.config.z_what_size)
-        return [StepNoise(*map(draw, shapes)) for _ in range(self.config.max_objects)]
+    def bound(self, x, noise: list[StepNoise], train_step) -> Estimate:
+        """What training maximises, and the bound's terms, per image.
 
-    def bound(self, x, noise: list[StepNoise], train_step) -> tuple[tf.Tensor, Terms]:
-        """What training maximises and the ELBO's terms, per image: `(B,)` nats each."""
-        steps = self.unroll(x, noise)
-        return self.objective(x, steps, self.cell.p_where, self.cell.p_what, train_step)
+        Args:
+            x: images, `(B, H, W, C)`.
+            noise: of `importance_samples` times B.
+            train_step: int scalar, training steps done so far.
+        """
+        samples = self.config.importance_samples
+        steps = self.unroll(x, noise, samples)
+        if samples > 1:
+            x = tf.repeat(x, samples, axis=0)
+        return self.objective.estimate(x, steps, noise, self.priors(train_step), train_step)
 
     def gradients(self, x, train_step, replica=0, num_replicas: int = 1):
-        """The gradient of this replica's share of the loss, and its `Terms`, `(B,)` each."""
-        noise = self.sample_noise(tf.shape(x)[0], train_step, replica)
+        """The gradient of this replica's share of the loss for `variable_groups`, and the `Estimate`."""
+        noise = self.sample_noise(tf.shape(x)[0] * self.config.importance_samples, train_step, replica)
         with tf.GradientTape() as tape:
-            objective, terms = self.bound(x, noise, train_step)
-            loss = -tf.reduce_mean(objective) / num_replicas
-        return tape.gradient(loss, self.trainable_variables), terms
+            estimate = self.bound(x, noise, train_step)
+            loss = -tf.reduce_mean(estimate.objective) / num_replicas
+        return tape.gradient(loss, self.variable_groups), estimate
+
+    def apply_gradients(self, optimizers, gradients, estimate: Estimate) -> None:
+        """One step of every group's optimizer, and of the estimator's running averages."""
+        for optimizer, group_gradients, group in zip(optimizers, gradients, self.variable_groups):
+            optimizer.apply(group_gradients, group)
+        if estimate.signal is not None:
+            self.objective.observe(estimate.signal)
 
     def train_step(self, data):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         context = tf.distribute.get_replica_context()
         step, replica = tf.convert_to_tensor(self.optimizer.iterations), context.replica_id_in_sync_group
-        gradients, terms = self.gradients(x, step, replica, context.num_replicas_in_sync)
-        self.optimizer.apply(gradients, self.trainable_variables)
-        return self._update_metrics(terms, x, None)
+        gradients, estimate = self.gradients(x, step, replica, context.num_replicas_in_sync)
+        self.apply_gradients(self.optimizers, gradients, estimate)
+        return self._update_metrics(estimate.terms, x, None)
 
     def test_step(self, data):
         x, counts, _ = keras.utils.unpack_x_y_sample_weight(data)
-        _, terms = self.bound(x, self.sample_noise(tf.shape(x)[0], 0, NO_REPLICA), 0)
+        terms = self.terms(x, self.sample_noise(tf.shape(x)[0], 0, NO_REPLICA))
         return self._update_metrics(terms, x, counts)
 
     def _update_metrics(self, terms: Terms, x, counts) -> dict[str, tf.Tensor]:
@@ -207,20 +306,3 @@ def _canvas_of(counts, placed: list[tf.Tensor]) -> tf.Tensor:
     """The canvas with the first `counts (B,)` of the N placed objects: `(B, H, W, C)`."""
     by_image = tf.transpose(canvases(placed), [1, 0, 2, 3, 4])
     return tf.gather(by_image, counts, batch_dims=1)
-
-
-def check_images(images, image_shape: tuple[int, int, int]) -> None:
-    """Refuses what is no batch of images in [0, 1].
-
-    Raises:
-        ValueError: says what was expected and what came.
-    """
-    expected = "(batch, {}, {}, {})".format(*image_shape)
-    shape, dtype = tuple(np.shape(images)), tf.as_dtype(getattr(images, "dtype", np.float32))
-    if len(shape) != 4 or shape[1:] != tuple(image_shape) or shape[0] == 0:
-        raise ValueError(f"Expected images of shape {expected}. Received: shape={shape}.")
-    if not dtype.is_floating:
-        raise ValueError(f"Expected floating-point images in [0, 1]. Received: dtype={dtype.name}.")
-    low, high = float(np.min(images)), float(np.max(images))
-    if not (low >= 0.0 and high <= 1.0):  # also true for NaN
-        raise ValueError(f"Expected pixels in [0, 1]. Received: pixels from {low:g} to {high:g}.")

@@ -70,6 +70,29 @@ class NormalParameters(keras.layers.Layer):
         return self.prior_loc + loc, scale
 
 
+class MixtureParameters(keras.layers.Layer):
+    """Parameters of a learned mixture of diagonal normals: begins near the standard normal.
+
+    Args:
+        components: of the mixture.
+        size: D.
+
+    Returns:
+        `(logits (K,), loc (K, D), scale (K, D))`.
+    """
+
+    def __init__(self, components: int, size: int, **kwargs):
+        super().__init__(**kwargs)
+        shape, random = (components, size), keras.initializers.RandomNormal(stddev=0.5)
+        self.logits = self.add_weight(shape=(components,), initializer="zeros", name="logits")
+        self.loc = self.add_weight(shape=shape, initializer=random, name="loc")
+        self.log_scale = self.add_weight(shape=shape, initializer="zeros", name="log_scale")
+        self.built = True
+
+    def parameters(self):
+        return tf.identity(self.logits), tf.identity(self.loc), tf.exp(self.log_scale)
+
+
 class Decoder(keras.layers.Layer):
     """p(glimpse | z_what): `(B, D)` to the mean of the glimpse, `(B, h, w, C)` in (0, 1).
 

@@ -1,6 +1,6 @@
 """A run's folder: its config, its lock and its checkpoints.
 
-runs/NAME/{config.json, metrics.json, samples.png, checkpoints/, events...}
+runs/NAME/{config.json, history.jsonl, metrics.json, samples.png, checkpoints/, events...}
 """
 
 import contextlib
@@ -26,7 +26,7 @@ CHECKPOINTS_KEPT = 3
 # Fields that a resumed run may change: where things are, how long to train, how often to look.
 FREE_FIELDS = {
     "mnist", "cache_dir", "steps", "steps_per_call", "evaluate_every", "evaluation_images",
-    "checkpoint_every",
+    "checkpoint_every", "stop_at_accuracy",
 }  # fmt: skip
 
 
@@ -101,9 +101,10 @@ def check_same_config(config: Config, fingerprint: str, folder: Path) -> None:
             f"Expected at least the {done} steps that {folder} has. "
             f"Received: steps={config.training.steps}."
         )
+    defaults = Config()
     for part in ("data", "model", "training"):
-        for name, value in _as_json(dataclasses.asdict(getattr(config, part))).items():
-            was = saved[part].get(name)
+        for name, value in as_json(dataclasses.asdict(getattr(config, part))).items():
+            was = saved[part].get(name, getattr(getattr(defaults, part), name))
             if name not in FREE_FIELDS and value != was:
                 raise ValueError(
                     f"Expected {name}={was!r}, with which {folder} was started. "
@@ -134,7 +135,8 @@ def _git_commit() -> str | None:
         return None
 
 
-def _as_json(values):
+def as_json(values):
+    """The values as they come back from JSON: tuples are lists."""
     return json.loads(json.dumps(values))
 
 
@@ -167,6 +169,28 @@ def write_json(values, path: Path) -> None:
     os.replace(temporary, path)
 
 
+def read_history(folder: Path) -> list[dict]:
+    """The evaluations while training, oldest first: `step`, `seconds` and the metrics of each.
+
+    What a resumed run evaluated again counts once.
+    """
+    path = folder / "history.jsonl"
+    by_step = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):  # a line that a crash cut short
+            record = json.loads(line)
+            by_step[record["step"]] = record
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def append_history(record: dict, folder: Path) -> None:
+    """Adds an evaluation to `history.jsonl`."""
+    path = folder / "history.jsonl"
+    cut_short = path.exists() and not path.read_bytes().endswith(b"\n")
+    with open(path, "a") as file:
+        file.write("\n" * cut_short + json.dumps(record) + "\n")
+
+
 def checkpoint_steps(folder: Path) -> list[int]:
     """The steps of the run's checkpoints on disk, in order."""
     found = (folder / "checkpoints").glob("step-*.index")
@@ -190,7 +214,7 @@ def restore(checkpoint: tf.train.Checkpoint, folder: Path, partial: bool = False
         The path of the checkpoint, or None when there is none.
 
     Raises:
-        ValueError: there are checkpoints, but none that can be read.
+        ValueError: there are checkpoints, but of another config or none that can be read.
     """
     paths = checkpoint_paths(folder)
     for path in reversed(paths):
@@ -201,14 +225,24 @@ def restore(checkpoint: tf.train.Checkpoint, folder: Path, partial: bool = False
             return path
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             reason = str(error).splitlines()[0]
+            # weights of another shape, in TensorFlow's words, or other weights
+            if "incompatible tensor" in reason or isinstance(error, AssertionError):
+                raise ValueError(
+                    f"Expected a checkpoint of the config in {folder / 'config.json'}. "
+                    f"Received: {path} of another config: {reason}"
+                ) from error
             print(f"Checkpoint {path} is damaged ({reason}): trying the one before.", file=sys.stderr)
     if paths:
         raise ValueError(f"Expected a readable checkpoint in {folder}. Received: {len(paths)} damaged.")
     return None
 
 
-def load_model(folder: str | Path) -> AIR:
+def load_model(folder: str | Path, rho: float | None = None) -> AIR:
     """The model of a run, from its last checkpoint.
+
+    Args:
+        folder: the run's.
+        rho: prior over counts; None: the run's own.
 
     Raises:
         ValueError: the folder is no run, or the run has no checkpoint.
@@ -216,7 +250,10 @@ def load_model(folder: str | Path) -> AIR:
     folder = Path(folder).expanduser()
     if not (folder / "config.json").is_file():
         raise ValueError(f"Expected the folder of a run, with a config.json. Received: {folder}.")
-    model = AIR(ModelConfig.from_json(read_config(folder)["model"]))
+    config = ModelConfig.from_json(read_config(folder)["model"])
+    if rho is not None:
+        config = dataclasses.replace(config, rho=rho, rho_schedule="fixed")
+    model = AIR(config)
     if restore(tf.train.Checkpoint(model=model), folder, partial=True) is None:
         raise ValueError(f"Expected a run with a checkpoint. Received: {folder}, which has none.")
     return model

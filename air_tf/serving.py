@@ -8,7 +8,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from air_tf.model import AIR, Scene
+from air_tf.model import AIR
+from air_tf.scene import Scene, check_images
 
 
 def export(model: AIR, out: str | Path) -> Path:
@@ -108,3 +109,56 @@ def infer_encoded(model: AIR, image_bytes: tf.Tensor) -> Scene:
     present = tf.sequence_mask(scene.counts, model.config.max_objects, tf.float32)[..., None]
     original = tf.clip_by_value((scene.boxes - corner) / extent, 0.0, 1.0)
     return scene._replace(boxes=original * present)
+
+
+class ServedModel:
+    """A SavedModel that `export` wrote, for inference where the run is not at hand.
+
+    Args:
+        folder: a version's folder, or that of all versions: then the newest.
+
+    Raises:
+        ValueError: the folder holds no SavedModel, or one without the endpoints.
+    """
+
+    def __init__(self, folder: str | Path):
+        folder = _newest_version(Path(folder).expanduser())
+        try:
+            self._loaded = tf.saved_model.load(str(folder))  # keeps the variables alive
+        except (tf.errors.OpError, OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"Expected a SavedModel in {folder}. Received: {reason}") from error
+        endpoints = self._loaded.signatures
+        missing = sorted({"serving_default", "decode"} - set(endpoints))
+        if missing:
+            has = ", ".join(sorted(endpoints)) or "none"
+            raise ValueError(
+                f"Expected a SavedModel with the endpoints of export.py in {folder}. "
+                f"Received: {', '.join(missing)} missing; it has: {has}."
+            )
+        self._infer, self._decode = endpoints["serving_default"], endpoints["decode"]
+        inputs, outputs = self._infer.structured_input_signature[1], self._infer.structured_outputs
+        if "images" not in inputs or set(outputs) != set(Scene._fields):
+            raise ValueError(
+                f"Expected a SavedModel with the outputs {', '.join(Scene._fields)} in {folder}. "
+                f"Received: {', '.join(sorted(outputs))}."
+            )
+        self.image_shape = tuple(inputs["images"].shape[1:])
+
+    def infer(self, images) -> Scene:
+        """Scenes of images `(B, H, W, C)` in [0, 1]; raises ValueError as `AIR.infer`."""
+        check_images(images, self.image_shape)
+        return Scene(**self._infer(images=tf.convert_to_tensor(images, tf.float32)))
+
+    def decode(self, counts, z_what, z_where) -> tf.Tensor:
+        """As `AIR.decode`."""
+        latents = {"z_what": tf.constant(z_what), "z_where": tf.constant(z_where)}
+        return self._decode(counts=tf.constant(counts), **latents)["images"]
+
+
+def _newest_version(folder: Path) -> Path:
+    """The greatest integer among the folders below, where the folder itself is no SavedModel."""
+    if (folder / "saved_model.pb").exists() or not folder.is_dir():
+        return folder
+    versions = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
+    return folder / str(max(versions)) if versions else folder

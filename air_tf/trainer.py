@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from air_tf.config import Config, TrainingConfig
-from air_tf.data import batches
+from air_tf.data import Composer, batches
 from air_tf.model import AIR
 from air_tf.objectives import Terms
 from air_tf.run import CHECKPOINTS_KEPT, checkpoint_paths
@@ -44,13 +44,17 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return (resolver.task_type, resolver.task_id) == (first, 0)
 
 
-def make_optimizer(config: TrainingConfig, num_replicas: int = 1) -> keras.optimizers.Optimizer:
-    """Adam, its rate falling to 0 along a cosine, on gradients clipped by their global norm.
+def make_optimizers(config: TrainingConfig, num_replicas: int = 1) -> list[keras.optimizers.Optimizer]:
+    """Adam on gradients clipped by their global norm: for the model, and for nvil's baseline.
 
     Keras clips before it adds up the replicas' gradients, so each may have its share of the norm.
     """
-    rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, config.steps)
-    return keras.optimizers.Adam(rate, global_clipnorm=config.gradient_clip / num_replicas)
+    rate = config.learning_rate
+    if config.learning_rate_schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, config.steps)
+    clip = config.gradient_clip / num_replicas
+    rates = rate, config.baseline_learning_rate
+    return [keras.optimizers.Adam(rate, global_clipnorm=clip) for rate in rates]
 
 
 class Trainer:
@@ -58,20 +62,25 @@ class Trainer:
 
     Args:
         config: `Config`.
-        images: training images, `(S, H, W, C)` uint8.
+        images: training images, `(S, H, W, C)` uint8, or what composes them.
         strategy: `tf.distribute.Strategy`.
     """
 
-    def __init__(self, config: Config, images: np.ndarray, strategy: tf.distribute.Strategy):
+    def __init__(self, config: Config, images: np.ndarray | Composer, strategy: tf.distribute.Strategy):
         self.config, self.images, self.strategy = config, images, strategy
         keras.utils.set_random_seed(config.training.seed)
         with strategy.scope():
             self.model = AIR(config.model, seed=config.training.seed)
-            self.optimizer = make_optimizer(config.training, strategy.num_replicas_in_sync)
-            self.optimizer.build(self.model.trainable_variables)  # or a restore would skip its state
+            groups = self.model.variable_groups
+            self.optimizers = make_optimizers(config.training, strategy.num_replicas_in_sync)[
+                : len(groups)
+            ]
+            for optimizer, group in zip(self.optimizers, groups):
+                optimizer.build(group)  # or a restore would skip its state
+        self.optimizer = self.optimizers[0]
         self.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training, over all resumptions
         self.checkpoint = tf.train.Checkpoint(
-            model=self.model, optimizer=self.optimizer, seconds=self.seconds
+            model=self.model, optimizers=self.optimizers, seconds=self.seconds
         )
         # The gradient is always compiled with XLA. Optimizers apply it outside, since strategies
         # cannot reduce inside; on one device the whole step is compiled, which is faster.
@@ -129,10 +138,10 @@ class Trainer:
     def _replica_step(self, x):
         context = tf.distribute.get_replica_context()
         step, replica = tf.convert_to_tensor(self.optimizer.iterations), context.replica_id_in_sync_group
-        gradients, terms = self.gradients(x, step, replica, context.num_replicas_in_sync)
-        self.optimizer.apply(gradients, self.model.trainable_variables)
-        norm = tf.linalg.global_norm(gradients) * context.num_replicas_in_sync
-        return tf.stack([*(tf.reduce_mean(term) for term in terms), norm])
+        gradients, estimate = self.gradients(x, step, replica, context.num_replicas_in_sync)
+        self.model.apply_gradients(self.optimizers, gradients, estimate)
+        norm = tf.linalg.global_norm(gradients[0]) * context.num_replicas_in_sync
+        return tf.stack([*(tf.reduce_mean(term) for term in estimate.terms), norm])
 
     def any_worker(self, flag: bool) -> bool:
         """Whether `flag` is true on any worker: all have to stop at the same step."""

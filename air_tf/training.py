@@ -17,7 +17,8 @@ from air_tf import run as run_folder
 from air_tf.config import Config
 from air_tf.data import Dataset, Split, check_batch_size, load_splits
 from air_tf.evaluation import evaluate
-from air_tf.model import AIR, Scene
+from air_tf.model import AIR
+from air_tf.scene import Scene
 from air_tf.trainer import STEP_METRICS, Trainer, is_chief, make_strategy
 
 SAMPLE_IMAGES = 12  # shown in samples.png and TensorBoard
@@ -74,7 +75,8 @@ def train(config: Config) -> tuple[Path, dict]:
         folder = kept if chief else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(run_folder.lock(folder))
         config_text = run_folder.write_config(config, dataset.fingerprint, folder)
-        trainer = Trainer(config, dataset.splits["train"].images, strategy)
+        images = dataset.compose if config.training.fresh_images else dataset.splits["train"].images
+        trainer = Trainer(config, images, strategy)
         if resume and run_folder.restore(trainer.checkpoint, kept):
             print(f"Going on from step {trainer.step:,} of {folder}.", flush=True)
         else:
@@ -117,9 +119,11 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
     part = held_out[: training.evaluation_images]
     shown, call_ms = {}, []
     ms_per_step = 1000 * float(trainer.seconds) / max(trainer.step, 1)
+    last = next((r for r in run_folder.read_history(folder) if r["step"] == trainer.step), None)
+    reached = last is not None and 0 < training.stop_at_accuracy <= last["count_accuracy"]
     trainer.start()
     with tqdm(total=training.steps, initial=trainer.step, unit=" steps", dynamic_ncols=True) as bar:
-        while trainer.step < training.steps:
+        while trainer.step < training.steps and not reached:
             if trainer.any_worker(bool(stop)):
                 trainer.save(folder)
                 number = stop[0] if stop else signal.SIGTERM
@@ -133,26 +137,30 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
 
             scalars = dict(zip(STEP_METRICS, values.mean(axis=0)), ms_per_step=call_ms[-1])
             scalars["learning_rate"] = float(trainer.optimizer.learning_rate)
+            scalars["rho"] = trainer.model.rho(target)
             write_scalars("train", scalars, target)
             shown |= {"ELBO": f"{scalars['elbo']:.1f}", "ms/step": f"{ms_per_step:.1f}"}
             if target % training.evaluate_every == 0 or target == training.steps:
-                accuracy = look(trainer, part, target)
+                accuracy = look(trainer, part, target, folder)
                 shown["count accuracy"] = f"{accuracy:.1%}"
+                reached = 0 < training.stop_at_accuracy <= accuracy
             bar.set_postfix(shown, refresh=False)
             bar.update(num_steps)
-            if target % training.checkpoint_every == 0 or target == training.steps:
+            if reached or target % training.checkpoint_every == 0 or target == training.steps:
                 trainer.save(folder)
                 tf.summary.flush()
     return ms_per_step
 
 
-def look(trainer: Trainer, held_out: Split, step: int) -> float:
-    """Evaluates, writes what is seen to TensorBoard, and returns the count accuracy."""
+def look(trainer: Trainer, held_out: Split, step: int, folder: Path) -> float:
+    """Evaluates, writes what is seen to the run's folder, and returns the count accuracy."""
     evaluation, config = evaluate(trainer.model, held_out), trainer.config.model
     write_scalars("held_out", evaluation.metrics, step)
+    record = {"step": step, "seconds": float(trainer.seconds), **evaluation.metrics}
+    run_folder.append_history(record, folder)
     rows = draw_samples(trainer.model, held_out)
     tf.summary.image("scenes", rows, step=step, max_outputs=SAMPLE_IMAGES)
-    collapse = metrics.collapsed(evaluation.counts, config.max_objects)
+    collapse = metrics.collapsed(evaluation.scene.counts, config.max_objects)
     if collapse and step >= min(config.warm_start_steps, trainer.config.training.steps):
         tqdm.write(f"Collapse at step {step:,}: {collapse}.", file=sys.stderr)
     return evaluation.metrics["count_accuracy"]

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from air_tf.config import Config, ModelConfig, TrainingConfig
-from air_tf.objectives import log_likelihoods
+from air_tf.objectives.bounds import canvases, log_likelihood
 from air_tf.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -185,7 +185,7 @@ def part_milliseconds(trainer: Trainer, x: tf.Tensor) -> dict[str, float]:
         "attend and place": forward_and_backward(transform, [x, glimpse, step.z_where], []),
         "encoder and decoder": forward_and_backward(chain(coding), [glimpse], coding_weights),
         "likelihood": forward_and_backward(
-            lambda *placed: log_likelihoods(x, list(placed), config.pixel_scale),
+            lambda *placed: log_likelihood(x, canvases(list(placed)), config.pixel_scale),
             [step.placed * (1 + i) for i in range(steps)],
             [],
         ),

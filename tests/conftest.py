@@ -56,10 +56,20 @@ def run_script(cache_dir):
 
     def run(script, *flags, start=subprocess.run, **options):
         arguments = [sys.executable, str(REPOSITORY / script), *map(str, flags)]
-        if script == "train.py":
+        if script in ("train.py", "evaluate.py"):
             arguments += ["--digits", "embedded", "--cache-dir", str(cache_dir)]
         if start is subprocess.run:
             options |= {"capture_output": True, "text": True, "timeout": 300}
         return start(arguments, **options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def trained(run_script, tmp_path_factory):
+    """A short real run, and what it printed."""
+    runs = tmp_path_factory.mktemp("runs")
+    flags = ["--steps", 1500, "--warm-start-steps", 500, "--evaluate-every", 750]
+    done = run_script("train.py", "--runs-dir", runs, "--name", "short", *flags)
+    assert done.returncode == 0, done.stderr
+    return runs / "short", done.stdout

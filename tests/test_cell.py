@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 from scipy.special import expit
 
-from air_tf.cell import AIRCell, CellState, StepNoise
+from air_tf.cell import AIRCell, CellState
+from air_tf.noise import StepNoise
 
 random = np.random.default_rng(0)
 
@@ -15,7 +16,12 @@ def normal(*shape):
 @pytest.fixture
 def arguments(small_config, small_images):
     state = CellState([normal(5, 8), normal(5, 8)], normal(5, 3), normal(5, 4))
-    return normal(5, 8), tf.constant(small_images), StepNoise(normal(5, 3), normal(5, 4)), state
+    return (
+        normal(5, 8),
+        tf.constant(small_images),
+        StepNoise(normal(5, 3), normal(5, 4), normal(5)),
+        state,
+    )
 
 
 def test_recurrence_equals_numpy(small_config, arguments):

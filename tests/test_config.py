@@ -23,6 +23,15 @@ from air_tf import Config, DataConfig, ModelConfig, TrainingConfig
         ("scale_prior", (float("nan"), 0.2)),
         ("scale_prior", (3.0,)),
         ("presence", "sampled"),
+        ("rho_start", 1.0),
+        ("rho_steps", 0),
+        ("rho_hold", -1),
+        ("rho_schedule", "cosine"),
+        ("importance_samples", 0),
+        ("signal_decay", 1.0),
+        ("temperature", 0.0),
+        ("stop_sum", 1.0),
+        ("what_components", 0),
     ],
 )
 def test_model_config_refuses(field, value):
@@ -48,3 +57,16 @@ def test_whole_numbers_are_taken_for_fractions():
 def test_configs_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().model.max_objects = 4
+
+
+@pytest.mark.parametrize("presence", ["nvil", "concrete"])
+@pytest.mark.parametrize("changes", [{"importance_samples": 2}, {"count_bound": "marginal"}])
+def test_bounds_of_enumerate_are_refused_with_other_estimators(presence, changes):
+    with pytest.raises(ValueError, match=f"importance_samples=1 and.*presence='{presence}'"):
+        ModelConfig(presence=presence, **changes)
+
+
+@pytest.mark.parametrize("accuracy", [-0.1, 1.1])
+def test_an_accuracy_to_stop_at_is_a_fraction(accuracy):
+    with pytest.raises(ValueError, match="stop_at_accuracy from 0 to 1"):
+        TrainingConfig(stop_at_accuracy=accuracy)

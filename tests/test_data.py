@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import os
 import socket
 import sys
@@ -12,7 +13,7 @@ from air_tf.config import DataConfig, MultiDigitRecipe
 from air_tf.data import as_float, batches, digits, load_splits
 from air_tf.data.cache import cached
 from air_tf.data.digits import embedded_digits, mnist_from_file
-from air_tf.data.multi_mnist import draw_images, multi_mnist
+from air_tf.data.multi_mnist import compose, draw_images, multi_mnist, segments
 
 RECIPE = MultiDigitRecipe(train_images=300, test_images=60)
 needs_mnist = pytest.mark.skipif(not os.environ.get("AIR_MNIST"), reason="AIR_MNIST is not set")
@@ -294,3 +295,36 @@ def test_slow_libraries_are_imported_only_when_used():
     script = f"import air_tf.training, sys; print({slow} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_segments_are_of_the_brightest_digit(digit_splits):
+    """The owner's ink alone is at least as bright as any other's, and together they cover the ink."""
+    from PIL import Image
+
+    split, source = digit_splits["test"][:30], embedded_digits()
+    result = segments(source, "test", split)
+    np.testing.assert_array_equal(result > 0, split.images[..., 0] > 0)
+    for segment, count, placements in zip(result, split.counts, split.placements):
+        layers = np.zeros((count + 1, 50, 50), int)
+        for i, (index, side, top, left) in enumerate(placements[:count], start=1):
+            digit = Image.fromarray(source.test_images[index])
+            digit = digit.resize((side, side), Image.Resampling.BILINEAR)
+            layers[i, top : top + side, left : left + side] = digit
+        np.testing.assert_array_equal(segment, layers.argmax(axis=0))
+
+
+def test_fresh_batches_are_new_images_of_training_digits_and_a_function_of_the_step():
+    recipe = MultiDigitRecipe(train_images=1, test_images=1)
+    composer = functools.partial(compose, embedded_digits(), recipe)
+    from PIL import Image
+
+    take = lambda *args: np.stack([x.numpy() for x in batches(composer, 8, 3, *args)])  # noqa: E731
+    whole = take(0, 4)
+    np.testing.assert_array_equal(take(2, 4), whole[2:])  # resumed
+    assert len(np.unique(whole.reshape(32, -1), axis=0)) >= 20  # empty ones are the same
+    digits_of = embedded_digits()
+    by_hand = draw_images(
+        digits_of.train_images, digits_of.train_labels, 4, recipe, [3, 1, 1], Image.Resampling.BILINEAR
+    )
+    replicas = [x.numpy() for x in batches(composer, 8, 3, 1, 2, range(2), 2)]
+    np.testing.assert_array_equal(replicas[1], by_hand.float_images())

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 from scipy.special import expit
+from scipy.special import logit as logit_of
 
 from air_tf.distributions import at_least, count_posterior, count_prior, tfd
 
@@ -32,7 +33,7 @@ def test_posterior_equals_brute_force(logits):
 @pytest.mark.parametrize("rho, size", [(0.5, 3), (0.01, 5), (0.99, 1)])
 def test_prior_is_a_truncated_geometric(rho, size):
     expected = [rho**n * (1 - rho) for n in range(size)] + [rho**size]
-    p_count = count_prior(rho, size)
+    p_count = count_prior(logit_of(rho), size)
     np.testing.assert_allclose(p_count.probs_parameter(), expected, rtol=1e-5)
     np.testing.assert_allclose(tfd.kl_divergence(p_count, p_count), 0, atol=1e-6)
 
@@ -40,13 +41,13 @@ def test_prior_is_a_truncated_geometric(rho, size):
 def test_best_rho_for_counts_of_mean_1_is_a_half():
     rhos = np.linspace(0.05, 0.95, 91)
     counts = np.array([0, 1, 2])
-    likelihood = [np.mean(count_prior(rho, 20).log_prob(counts)) for rho in rhos]
+    likelihood = [np.mean(count_prior(logit_of(rho), 20).log_prob(counts)) for rho in rhos]
     assert rhos[np.argmax(likelihood)] == pytest.approx(0.5)
 
 
 def test_extreme_logits_stay_finite():
     logits = np.float32([[30, 30, 30], [-30, 30, -30], [30, -30, 30]])
     q_count = count_posterior(logits)
-    divergence = tfd.kl_divergence(q_count, count_prior(0.01, 3)).numpy()
+    divergence = tfd.kl_divergence(q_count, count_prior(logit_of(0.01), 3)).numpy()
     assert np.isfinite(divergence).all()
     np.testing.assert_array_equal(np.argmax(q_count.logits_parameter(), -1), [3, 0, 1])

@@ -1,7 +1,7 @@
 import numpy as np
 
 from air_tf import figures
-from air_tf.model import Scene
+from air_tf.scene import Scene
 
 random = np.random.default_rng(0)
 

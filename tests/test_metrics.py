@@ -68,3 +68,95 @@ def test_collapse_is_noticed():
     assert "always N" in metrics.collapsed(np.full(500, 3), 3)
     assert "99%" in metrics.collapsed(np.array([1] * 498 + [2] * 4), 3)
     assert metrics.collapsed(np.array([0, 1, 2] * 50), 3) is None
+
+
+def test_confusion_matrix_and_count_error():
+    counts, true_counts = np.array([0, 1, 1, 3, 2]), np.array([0, 1, 2, 2, 2])
+    expected = np.zeros((4, 4), int)
+    for true, found in zip(true_counts, counts):
+        expected[true, found] += 1
+    np.testing.assert_array_equal(metrics.confusion_matrix(counts, true_counts), expected)
+    assert metrics.count_error(counts, true_counts) == pytest.approx((1 + 1) / 5)
+    assert metrics.count_error(np.uint8([0]), np.uint8([2])) == 2
+
+
+def test_pixel_mse():
+    images, others = random.random((2, 3, 4, 1)), random.random((2, 3, 4, 1))
+    expected = [sum((a - b).ravel() ** 2) / 12 for a, b in zip(images, others)]
+    np.testing.assert_allclose(metrics.pixel_mse(images, others), expected)
+
+
+def average_precision_by_hand(detections, number_of_objects, threshold):
+    """COCO's: mean over 101 recalls of the best precision at that recall or a higher one.
+
+    Detections are (score, image, box); each takes the free true box of its image it fits best.
+    """
+    hits, taken = [], set()
+    for _, _, candidates in sorted(detections, key=lambda d: -d[0]):
+        fits = [
+            (iou, name) for name, iou in candidates.items() if name not in taken and iou >= threshold
+        ]
+        hits.append(bool(fits))
+        if fits:
+            taken.add(max(fits)[1])
+    hits = np.array(hits)
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    recall = np.cumsum(hits) / number_of_objects
+    return np.mean([max(precision[recall >= r], default=0.0) for r in np.linspace(0, 1, 101)])
+
+
+def test_average_precision_equals_its_definition():
+    num_images = 60
+    true_counts, counts = random.integers(0, 3, num_images), random.integers(0, 4, num_images)
+    true_boxes = np.stack([random_boxes(2) for _ in range(num_images)])
+    jitter = random.uniform(-0.02, 0.02, size=(num_images, 3, 4))  # the least side is 0.05
+    boxes = np.concatenate([true_boxes, true_boxes[:, :1]], axis=1) + jitter
+    scores = random.random((num_images, 3))
+    results = metrics.average_precision(boxes, scores, counts, true_boxes, true_counts, (40, 60))
+    detections = []
+    for i in range(num_images):
+        iou = metrics.pairwise_iou(boxes[i], true_boxes[i])
+        for j in range(counts[i]):
+            candidates = {(i, k): iou[j, k] for k in range(true_counts[i])}
+            detections.append((scores[i, j], i, candidates))
+    levels = [
+        average_precision_by_hand(detections, true_counts.sum(), threshold)
+        for threshold in np.arange(0.5, 1.0, 0.05)
+    ]
+    assert 0.1 < levels[0] < 0.9
+    assert results["ap50"] == pytest.approx(levels[0], abs=1e-6)
+    assert results["ap"] == pytest.approx(np.mean(levels), abs=1e-6)
+
+
+def test_average_precision_of_true_boxes_is_1_and_without_boxes_0():
+    boxes, ones = random_boxes(8)[:, None], np.ones(8, int)
+    args = (boxes, np.full((8, 1), 0.5))
+    assert metrics.average_precision(*args, ones, boxes, ones, (50, 50)) == {"ap": 1.0, "ap50": 1.0}
+    nothing = metrics.average_precision(*args, 0 * ones, boxes, ones, (50, 50))
+    assert nothing == {"ap": 0.0, "ap50": 0.0}
+
+
+def test_foreground_ari_equals_counted_pairs():
+    """The adjusted Rand index from all pairs of foreground pixels."""
+    segments, true_segments = random.integers(0, 3, (4, 5, 5)), random.integers(0, 3, (4, 5, 5))
+    true_segments[3] = np.minimum(true_segments[3], 1)  # one object: not in the result
+    expected = []
+    for found, true in zip(segments[:3], true_segments[:3]):
+        found, true = found[true > 0], true[true > 0]
+        pairs = list(itertools.combinations(range(len(true)), 2))
+        same = np.array([(found[a] == found[b], true[a] == true[b]) for a, b in pairs])
+        both, chance = same.all(axis=1).mean(), same[:, 0].mean() * same[:, 1].mean()
+        expected.append((both - chance) / (same.mean() - chance))
+    np.testing.assert_allclose(metrics.foreground_ari(segments, true_segments), expected)
+    np.testing.assert_allclose(metrics.foreground_ari(5 - true_segments, true_segments), 1)
+
+
+def test_segments_are_of_the_object_that_draws_most():
+    placed = random.random((2, 2, 3, 3, 1))
+    placed[:, :, 0, 0] = 0
+    canvases = np.concatenate([np.zeros((2, 1, 3, 3, 1)), placed.cumsum(axis=1)], axis=1)
+    both, first = metrics.segments_of(canvases, np.array([2, 1]))
+    for y, x in itertools.product(range(3), range(3)):
+        order = 1 + int(placed[0, 1, y, x, 0] > placed[0, 0, y, x, 0])
+        assert both[y, x] == (order if (y, x) != (0, 0) else 0)
+        assert first[y, x] == int((y, x) != (0, 0))

@@ -15,20 +15,11 @@ import tensorflow as tf
 
 import air_tf
 from air_tf import run as run_folder
-from air_tf.config import DataConfig
+from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
 from air_tf.data import load_splits
+from air_tf.training import train
 
 SHORT = ["--steps", 300, "--steps-per-call", 10, "--checkpoint-every", 20, "--batch-size", 16]
-
-
-@pytest.fixture(scope="module")
-def trained(run_script, tmp_path_factory):
-    """A short real run, and what it printed."""
-    runs = tmp_path_factory.mktemp("runs")
-    flags = ["--steps", 1500, "--warm-start-steps", 500, "--evaluate-every", 750]
-    done = run_script("train.py", "--runs-dir", runs, "--name", "short", *flags)
-    assert done.returncode == 0, done.stderr
-    return runs / "short", done.stdout
 
 
 def test_it_learns_to_count(trained):
@@ -97,6 +88,26 @@ def test_resume_goes_on_to_more_steps_but_not_to_fewer(trained, run_script, tmp_
     assert done.returncode == 2
     assert "error: Expected at least the 1600 steps" in done.stderr
     assert (folder / "metrics.json").read_text() == metrics
+
+
+def test_it_stops_at_an_accuracy_and_a_resumed_run_knows_it_has(trained, cache_dir, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "copy")
+    evaluations = run_folder.read_history(folder)
+    assert [record["step"] for record in evaluations] == [750, 1500]
+    (folder / "history.jsonl").unlink()
+    config = Config(
+        data=DataConfig(digits="embedded", cache_dir=str(cache_dir)),
+        model=ModelConfig(warm_start_steps=500),
+        training=TrainingConfig(
+            steps=9000, evaluate_every=20, stop_at_accuracy=0.9, evaluation_images=200
+        ),
+        run=RunConfig(runs_dir=str(tmp_path), name="copy", resume=True),
+    )
+    assert train(config)[1]["steps"] == 1520  # the first evaluation has it
+    with open(folder / "history.jsonl", "a") as file:
+        file.write('{"step": 15')  # cut short by a crash
+    assert train(config)[1]["steps"] == 1520
+    assert [record["step"] for record in run_folder.read_history(folder)] == [1520]
 
 
 def last_weights(folder):

@@ -1,16 +1,20 @@
 """Data sets: `load_splits` makes or reads the one that a `DataConfig` names."""
 
+import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from air_tf.config import DataConfig, MultiDigitRecipe
 from air_tf.data.cache import cached
 from air_tf.data.digits import load_digits
-from air_tf.data.multi_mnist import multi_mnist
-from air_tf.data.split import Split, as_float, batches, check_batch_size
+from air_tf.data.multi_mnist import compose, multi_mnist, segments
+from air_tf.data.split import Composer, Split, as_float, batches, check_batch_size
 
-__all__ = ["Dataset", "Split", "as_float", "batches", "check_batch_size", "load_splits"]
+__all__ = ["Composer", "Dataset", "Split", "as_float", "batches", "check_batch_size", "load_splits"]
 
 
 class Dataset(NamedTuple):
@@ -20,6 +24,8 @@ class Dataset(NamedTuple):
     digits: str
     fingerprint: str  # of the digits
     description: str
+    segments: Callable[[str, Split], np.ndarray]  # (name of the split, a part of it) to (S, H, W)
+    compose: Composer  # images like those to train on
 
 
 def load_splits(config: DataConfig, recipe: MultiDigitRecipe = MultiDigitRecipe()) -> Dataset:
@@ -33,4 +39,7 @@ def load_splits(config: DataConfig, recipe: MultiDigitRecipe = MultiDigitRecipe(
     version = hashlib.sha256(f"{recipe} {fingerprint}".encode()).hexdigest()[:12]
     path = Path(config.cache_dir).expanduser() / f"{config.dataset}-{digits.name}-{version}.npz"
     splits = cached(path, lambda: multi_mnist(digits, recipe))
-    return Dataset(splits, digits.name, fingerprint, description)
+    return Dataset(
+        splits, digits.name, fingerprint, description,
+        segments=functools.partial(segments, digits), compose=functools.partial(compose, digits, recipe),
+    )  # fmt: skip

@@ -25,17 +25,52 @@ def multi_mnist(digits: Digits, recipe: MultiDigitRecipe) -> dict[str, Split]:
     num_train, num_test = recipe.train_images, recipe.test_images
     train_digits = digits.train_images, digits.train_labels
     test_digits = digits.test_images, digits.test_labels
+    method = resampling(digits)
     if digits.name == "mnist":
-        nearest = Image.Resampling.NEAREST
-        benchmark = draw_images(*train_digits, num_train + num_test, recipe, recipe.seed, nearest)
-        held_out = draw_images(*test_digits, num_test, recipe, recipe.test_digits_seed, nearest)
+        benchmark = draw_images(*train_digits, num_train + num_test, recipe, recipe.seed, method)
+        held_out = draw_images(*test_digits, num_test, recipe, recipe.test_digits_seed, method)
         train, test = benchmark[:num_train], benchmark[num_train:]
         return {"train": train, "test": test, "test_digits": held_out}
-    smooth = Image.Resampling.BILINEAR
     return {
-        "train": draw_images(*train_digits, num_train, recipe, recipe.seed, smooth),
-        "test": draw_images(*test_digits, num_test, recipe, recipe.test_digits_seed, smooth),
+        "train": draw_images(*train_digits, num_train, recipe, recipe.seed, method),
+        "test": draw_images(*test_digits, num_test, recipe, recipe.test_digits_seed, method),
     }
+
+
+def resampling(digits: Digits) -> Image.Resampling:
+    """How digits are resized: nearest neighbours in the benchmark, as published, else bilinearly."""
+    return Image.Resampling.NEAREST if digits.name == "mnist" else Image.Resampling.BILINEAR
+
+
+def compose(digits: Digits, recipe: MultiDigitRecipe, num_images: int, seed: list[int]) -> np.ndarray:
+    """Images of the training digits by the recipe, `(num_images, H, W, 1)` uint8, other ones a seed."""
+    of_train, method = (digits.train_images, digits.train_labels), resampling(digits)
+    return draw_images(*of_train, num_images, recipe, seed, method, show_progress=False).images
+
+
+def segments(digits: Digits, name: str, split: Split) -> np.ndarray:
+    """Which object each pixel belongs to: the brightest there.
+
+    Args:
+        digits: those that the split was made of.
+        name: of the split.
+        split: images.
+
+    Returns:
+        `(S, H, W)` uint8: 0 for the background, i for object i (from 1).
+    """
+    of_train = name == "train" or (name == "test" and digits.name == "mnist")
+    images = digits.train_images if of_train else digits.test_images
+    result, method = np.zeros(split.images.shape[:3], np.uint8), resampling(digits)
+    for segment, count, placements in zip(result, split.counts, split.placements):
+        brightest = np.zeros(segment.shape, np.uint8)
+        for i, (index, side, top, left) in enumerate(placements[:count], start=1):
+            digit = np.asarray(Image.fromarray(images[index]).resize((side, side), method))
+            window = np.s_[top : top + side, left : left + side]
+            brighter = digit > brightest[window]
+            segment[window][brighter] = i
+            brightest[window] = np.maximum(digit, brightest[window])
+    return result
 
 
 def draw_images(
@@ -43,8 +78,9 @@ def draw_images(
     digit_labels: np.ndarray,
     num_images: int,
     recipe: MultiDigitRecipe,
-    seed: int,
+    seed: int | list[int],
     resampling: Image.Resampling,
+    show_progress: bool = True,
 ) -> Split:
     """Draws images one after the other from one stream of random numbers.
 
@@ -55,6 +91,7 @@ def draw_images(
         recipe: sizes and counts.
         seed: of numpy's legacy `RandomState`, whose stream never changes.
         resampling: how digits are resized.
+        show_progress: on the terminal.
     """
     random = np.random.RandomState(seed)
     pil_digits = {}  # each digit as a Pillow image, made when first drawn
@@ -81,7 +118,8 @@ def draw_images(
             edges.append(ink_edges(digit) + np.array([top, left, top, left]))
         return canvas, placed, edges
 
-    for i in tqdm(range(num_images), desc="Drawing images", unit=" images", leave=False):
+    bar = {"desc": "Drawing images", "unit": " images", "leave": False, "disable": not show_progress}
+    for i in tqdm(range(num_images), **bar):
         count = random.randint(most + 1)
         canvas, placed, edges = draw_digits(count)
         while canvas.max() > MAX_PIXEL:  # digits that overlap too brightly are drawn anew

@@ -1,9 +1,12 @@
 """A set of images with what is known about them, and the batches that training sees."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+
+Composer = Callable[[int, list[int]], np.ndarray]  # (number of images, seed) to (S, H, W, C) uint8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +52,7 @@ def check_batch_size(batch_size: int, num_replicas: int) -> None:
 
 
 def batches(
-    images: np.ndarray,
+    images: np.ndarray | Composer,
     batch_size: int,
     seed: int,
     start: int,
@@ -63,9 +66,9 @@ def batches(
     is cut in equal shares, one a replica.
 
     Args:
-        images: `(S, H, W, C)` uint8.
+        images: `(S, H, W, C)` uint8, or what composes new ones for every step.
         batch_size: images a step, over all replicas.
-        seed: of the order.
+        seed: of the order, or of the images.
         start: first step.
         stop: step after the last one.
         replicas: those of this worker; their shares come one after the other, step by step.
@@ -78,15 +81,43 @@ def batches(
         ValueError: the batch cannot be cut in equal shares.
     """
     check_batch_size(batch_size, num_replicas)
-    share, steps_per_epoch = batch_size // num_replicas, max(1, len(images) // batch_size)
-    pixels, last = tf.constant(images), tf.constant(len(images) - 1, tf.int64)
+    share = batch_size // num_replicas
+    make = (
+        _composed(images, seed, share)
+        if callable(images)
+        else _shuffled(images, seed, batch_size, share)
+    )
 
     def batch(element):
-        step, replica = element // len(replicas), replicas.start + element % len(replicas)
-        epoch, step = step // steps_per_epoch, step % steps_per_epoch
-        position = step * batch_size + replica * share + tf.range(share, dtype=tf.int64)
-        index = tf.random.experimental.index_shuffle(position % len(images), [seed, epoch], last)
-        return as_float(tf.gather(pixels, index))
+        return as_float(make(element // len(replicas), replicas.start + element % len(replicas)))
 
     elements = tf.data.Dataset.range(start * len(replicas), stop * len(replicas))
     return elements.map(batch).prefetch(2)
+
+
+def _shuffled(images: np.ndarray, seed: int, batch_size: int, share: int):
+    """Maps (step, replica) to the share's images, drawn without replacement in each pass."""
+    steps_per_epoch = max(1, len(images) // batch_size)
+    pixels, last = tf.constant(images), tf.constant(len(images) - 1, tf.int64)
+
+    def make(step, replica):
+        epoch, step = step // steps_per_epoch, step % steps_per_epoch
+        position = step * batch_size + replica * share + tf.range(share, dtype=tf.int64)
+        index = tf.random.experimental.index_shuffle(position % len(images), [seed, epoch], last)
+        return tf.gather(pixels, index)
+
+    return make
+
+
+def _composed(compose: Composer, seed: int, share: int):
+    """Maps (step, replica) to new images."""
+    shape = compose(1, [seed]).shape[1:]
+
+    def make(step, replica):
+        def draw(step, replica):
+            return compose(share, [seed, int(step), int(replica)])
+
+        images = tf.numpy_function(draw, [step, replica], tf.uint8, stateful=False)
+        return tf.ensure_shape(images, (share, *shape))
+
+    return make

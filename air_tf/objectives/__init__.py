@@ -1,0 +1,23 @@
+"""The estimators of the gradient: each makes an `Estimate` of the unrolled steps."""
+
+from air_tf.objectives.bounds import (
+    Estimate,
+    Priors,
+    Terms,
+    canvases,
+    enumerated_terms,
+    kl_divergences,
+    log_likelihoods,
+    log_prefix_weights,
+    pres_logits,
+)
+from air_tf.objectives.concrete import Concrete
+from air_tf.objectives.enumerate import Enumerate
+from air_tf.objectives.nvil import NVIL
+
+OBJECTIVES = {"enumerate": Enumerate, "nvil": NVIL, "concrete": Concrete}
+
+__all__ = [
+    "NVIL", "OBJECTIVES", "Concrete", "Enumerate", "Estimate", "Priors", "Terms", "canvases",
+    "enumerated_terms", "kl_divergences", "log_likelihoods", "log_prefix_weights", "pres_logits",
+]  # fmt: skip

@@ -1,0 +1,166 @@
+"""Evaluate a run: python evaluate.py --run runs/NAME"""
+
+import dataclasses
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Literal
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+from air_tf import cli
+from air_tf.config import DataConfig
+from air_tf.data import load_splits
+from air_tf.evaluation import check_images_fit, evaluate_fully, importance_bounds
+from air_tf.run import load_model, read_config, read_history, write_json
+from air_tf.serving import ServedModel
+
+FILES = {"evaluation.json", "report.html", "figures"}
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Measure a run or a SavedModel on a data set, and show what it does on one page."""
+
+    run: str = ""
+    """The run's folder, runs/NAME."""
+
+    saved_model: str = ""
+    """Instead of --run: a SavedModel of export.py. It has no ELBO, no prior and no history."""
+
+    split: Literal["test", "test_digits", "train"] = "test"
+    """Images: held out; of MNIST, test_digits are images of its test digits."""
+
+    images: int = 0
+    """The first images of the split (0: all)."""
+
+    rho: float | None = None
+    """Prior over counts for the ELBO and its bound (default: the run's; 0.01 in published figures)."""
+
+    importance_samples: int | None = None
+    """Samples K of the importance-weighted bound (default: no bound; 100 in published figures)."""
+
+    out: str = ""
+    """Folder to write (default: evaluation/SPLIT in the run, or evaluation for a SavedModel)."""
+
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+
+
+def check(config: EvaluateConfig) -> None:
+    """Raises ValueError if the flags do not go together."""
+    if bool(config.run) == bool(config.saved_model):
+        given = f"--run {config.run!r} --saved-model {config.saved_model!r}"
+        raise ValueError(f"Expected either --run or --saved-model. Received: {given}.")
+    if config.importance_samples is not None and config.importance_samples < 1:
+        raise ValueError(
+            f"Expected at least 1 importance sample. Received: {config.importance_samples}."
+        )
+    if config.saved_model and (config.importance_samples is not None or config.rho is not None):
+        raise ValueError(
+            "Expected neither --importance-samples nor --rho with --saved-model, which has no ELBO. "
+            f"Received: {config.importance_samples} and {config.rho}."
+        )
+    if config.rho is not None and not 0 < config.rho < 1:
+        raise ValueError(f"Expected rho between 0 and 1. Received: {config.rho}.")
+    if config.images < 0:
+        raise ValueError(f"Expected a number of images of at least 0. Received: {config.images}.")
+
+
+def load(config: EvaluateConfig):
+    """The model, its history, its folder, and the data set's settings: the run's, unless given."""
+    if config.saved_model:
+        return ServedModel(config.saved_model), [], None, config.data
+    folder = Path(config.run).expanduser()
+    model, data = load_model(folder, config.rho), config.data
+    trained_on = read_config(folder)["data"]
+    if data.digits == "auto":
+        mnist = data.mnist or trained_on["mnist"]
+        data = dataclasses.replace(data, digits=trained_on["digits"], mnist=mnist)
+    return model, read_history(folder), folder, data
+
+
+def main(config: EvaluateConfig) -> None:
+    from air_tf import report  # matplotlib takes its time
+
+    check(config)
+    started = time.perf_counter()
+    model, history, folder, data = load(config)
+    default = Path("evaluation") if folder is None else folder / "evaluation" / config.split
+    out = Path(config.out).expanduser() if config.out else default
+    check_replaceable(out)
+    dataset = load_splits(data)
+    print(dataset.description, flush=True)
+    if config.split not in dataset.splits:
+        has = ", ".join(dataset.splits)
+        raise ValueError(f"Expected a split of {dataset.digits}: {has}. Received: {config.split}.")
+    split = dataset.splits[config.split][: config.images or None]
+    check_images_fit(model, split)
+
+    scene, metrics = evaluate_fully(model, split, lambda part: dataset.segments(config.split, part))
+    record = {
+        "model": config.run or config.saved_model,
+        "dataset": data.dataset,
+        "digits": dataset.digits,
+        "split": config.split,
+        "images": len(split),
+        **metrics,
+    }
+    if folder is not None:
+        record["rho"] = model.rho()
+    captioned = report.make_figures(model, scene, split, history)
+    record["seconds"] = time.perf_counter() - started
+    if config.importance_samples is not None:
+        started = time.perf_counter()
+        record["importance_samples"] = config.importance_samples
+        record["importance_bounds"] = importance_bounds(model, split, config.importance_samples)
+        record["importance_seconds"] = time.perf_counter() - started
+
+    if folder is not None:
+        record["objects_in_projector"] = report.write_projector(scene, split, folder)
+    replace_folder(out, lambda temporary: write(record, captioned, temporary))
+    print(cli.table(record))
+    print(f"In {out}: evaluation.json, report.html, figures.")
+
+
+def write(record: dict, captioned: dict, folder: Path) -> None:
+    from air_tf import report
+
+    write_json(record, folder / "evaluation.json")
+    title = f"air_tf: {record['model']} on {record['dataset']}, {record['digits']}, {record['split']}"
+    report.write_page(title, record, captioned, folder)
+
+
+def check_replaceable(out: Path) -> None:
+    """Raises ValueError if anything but an evaluation's files is at `out`."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"Expected a folder to write. Received: {out}, which is a file.")
+    others = {path.name for path in out.iterdir()} - FILES if out.exists() else set()
+    if others:
+        raise ValueError(
+            f"Expected a new folder or that of an evaluation. Received: {out}, with {min(others)} in it."
+        )
+
+
+def replace_folder(out: Path, write_files) -> None:
+    """Lets `write_files` fill a temporary folder, then puts it where `out` was."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=out.parent))
+    new, old = temporary / "new", temporary / "old"
+    try:
+        new.mkdir()
+        write_files(new)
+        if out.exists():
+            os.rename(out, old)
+        os.rename(new, out)
+    finally:
+        if old.exists() and not out.exists():
+            os.rename(old, out)
+        shutil.rmtree(temporary)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(lambda: main(cli.parse(EvaluateConfig))))

@@ -1,0 +1,71 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import expit
+from scipy.stats import logistic, norm
+
+import air_tf
+from air_tf.presence_prior import logit
+
+
+@pytest.fixture
+def make_model(small_config):
+    def make(**changes):
+        changes = {"presence": "concrete", "max_objects": 3, "rho": 0.1, **changes}
+        return air_tf.AIR(dataclasses.replace(small_config, **changes))
+
+    return make
+
+
+def test_near_temperature_0_the_reconstruction_is_the_discrete_one(make_model, small_images):
+    model = make_model(temperature=1e-4)
+    x, noise = tf.constant(small_images), model.sample_noise(5, 4)
+    steps = model.unroll(x, noise)
+    logits = np.stack([s.pres_logit for s in steps], -1) + np.stack([n.pres for n in noise], -1)
+    canvas, drawn, _ = model.objective.relaxed_canvas(steps, logits / 1e-4)
+    counts = np.cumprod(logits > 0, axis=-1).sum(-1)
+    assert len(set(counts)) > 1
+    np.testing.assert_array_equal(np.sum(drawn, axis=-1), counts)
+    for b, count in enumerate(counts):
+        expected = sum((s.placed[b].numpy() for s in steps[:count]), np.zeros((12, 10, 1)))
+        np.testing.assert_allclose(canvas[b], expected, atol=1e-5)
+
+
+def test_bound_equals_numpy(make_model, small_images):
+    """Straight from the definition, image by image and step by step."""
+    temperature = 0.7
+    model = make_model(temperature=temperature)
+    x, noise = tf.constant(small_images), model.sample_noise(5, 4)
+    steps, estimate = model.unroll(x, noise), model.bound(x, noise, 0)
+    kl_where = [s.q_where.kl_divergence(model.cell.p_where).numpy() for s in steps]
+    kl_what = [s.q_what.kl_divergence(model.cell.p_what).numpy() for s in steps]
+    for b in range(5):
+        canvas, stopped, bound = np.zeros((12, 10, 1)), 0.0, 0.0
+        for i, (step, step_noise) in enumerate(zip(steps, noise)):
+            if stopped >= 0.99:
+                break
+            loc = float(step.pres_logit[b]) / temperature
+            pre = loc + float(step_noise.pres[b]) / temperature
+            bound -= logistic(loc, 1 / temperature).logpdf(pre)
+            bound += logistic(logit(0.1) / temperature, 1 / temperature).logpdf(pre)
+            stopped += 1 - expit(pre)
+            if stopped < 0.99:
+                canvas += expit(pre) * step.placed[b].numpy()
+                bound -= kl_where[i][b] + kl_what[i][b]
+        bound += norm(canvas, 0.3).logpdf(small_images[b]).sum()
+        assert float(estimate.terms.elbo[b]) == pytest.approx(bound, rel=1e-4)
+    np.testing.assert_array_equal(estimate.objective, estimate.terms.elbo)
+
+
+def test_the_noise_makes_a_presence_with_the_probability_of_its_logit(make_model):
+    pres = np.concatenate([n.pres for n in make_model().sample_noise(20_000, 0)])
+    for pres_logit in (-2.0, 0.0, 1.5):
+        share = np.mean(pres_logit + pres > 0)
+        assert share == pytest.approx(expit(pres_logit), abs=5 * 0.5 / np.sqrt(len(pres)))
+
+
+def test_gradients_reach_every_weight(make_model, small_images):
+    [gradients], _ = make_model().gradients(tf.constant(small_images), 3)
+    assert all(g is not None and np.isfinite(g).all() and np.abs(g).max() > 0 for g in gradients)

@@ -1,0 +1,224 @@
+"""evaluate.py as a user runs it, and the parts of a report."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+from PIL import Image
+from tensorboard.plugins import projector
+
+import air_tf
+import evaluate
+from air_tf import cli, report
+from air_tf import run as run_folder
+from air_tf.config import DataConfig
+from air_tf.data import Split, load_splits
+from air_tf.evaluation import canvases, evaluate_fully, infer_all
+from air_tf.objectives import Terms
+from air_tf.serving import ServedModel, export
+
+IMAGES = 300
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained, run_script, tmp_path_factory):
+    """A copy of the trained run, evaluated; what was printed."""
+    folder = shutil.copytree(trained[0], tmp_path_factory.mktemp("evaluated") / "run")
+    flags = ["--images", IMAGES, "--importance-samples", 3, "--rho", 0.1]
+    done = run_script("evaluate.py", "--run", folder, *flags)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+@pytest.fixture(scope="module")
+def held_out(cache_dir):
+    """The first test images, and their true segments."""
+    dataset = load_splits(DataConfig(digits="embedded", cache_dir=str(cache_dir)))
+    split = dataset.splits["test"][:IMAGES]
+    return split, dataset.segments("test", split)
+
+
+def record_of(folder):
+    return json.loads((folder / "evaluation" / "test" / "evaluation.json").read_text())
+
+
+def test_evaluation_has_the_models_numbers(evaluated, held_out):
+    folder, printed = evaluated
+    record, (split, _) = record_of(folder), held_out
+    model = run_folder.load_model(folder, rho=0.1)
+    scene = model.infer(split.float_images())
+    right = scene.counts.numpy() == split.counts
+    assert record["count_accuracy"] == pytest.approx(right.mean()) and right.mean() > 0.97
+    assert np.trace(record["confusion_matrix"]) == right.sum()
+    assert np.sum(record["confusion_matrix"]) == record["images"] == IMAGES
+    error = np.mean((scene.reconstructions - split.float_images()) ** 2)
+    assert record["pixel_mse"] == pytest.approx(error, rel=1e-4)
+    assert record["rho"] == 0.1
+    assert record["elbo"] == pytest.approx(model.elbo(split.float_images()).elbo.numpy().mean(), abs=1)
+    assert record["ap50"] > 0.5 > record["ap"] > 0.05
+    assert record["foreground_ari"] > 0.8
+    bounds = record["importance_bounds"]
+    assert bounds["summed"]["bound"] > bounds["sampled"]["bound"] > record["elbo"]
+    assert 0 < bounds["sampled"]["standard_error"] < 20
+    assert "foreground_ari" in printed and "report.html" in printed
+
+
+def test_report_is_one_page_without_a_network(evaluated):
+    folder = evaluated[0] / "evaluation" / "test"
+    page = (folder / "report.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert len(sources) == len(list((folder / "figures").glob("*.png"))) >= 6
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert "://" not in page
+    assert f"{record_of(evaluated[0])['foreground_ari']:.4g}" in page
+
+
+def test_projector_has_the_codes_labels_and_pictures(evaluated, held_out):
+    folder, (split, _) = evaluated[0], held_out
+    config = projector.ProjectorConfig()
+    text_format.Parse((folder / "projector_config.pbtxt").read_text(), config)
+    [embedding] = config.embeddings
+    codes = np.loadtxt(folder / embedding.tensor_path, delimiter="\t")
+    header, *rows = (folder / embedding.metadata_path).read_text().splitlines()
+    assert header.split("\t") == ["digit", "step", "image"]
+    digits, steps, images = np.array([row.split("\t") for row in rows], int).T
+    scene = infer_all(run_folder.load_model(folder), split)
+    assert len(codes) == len(rows) == scene.counts.sum()
+    np.testing.assert_allclose(codes, scene.z_what[images, steps - 1], rtol=1e-3, atol=1e-3)
+
+    # images of one digit that are counted right: no doubt which digit it is
+    single = (scene.counts[images] == 1) & (split.counts[images] == 1)
+    assert single.sum() > 30
+    np.testing.assert_array_equal(digits[single], split.labels[images[single], 0])
+
+    side = int(np.ceil(np.sqrt(len(rows)))) * report.SPRITE_SIZE
+    with Image.open(folder / embedding.sprite.image_path) as sprites:
+        assert sprites.size == (side, side)
+
+
+def test_a_saved_model_gives_the_same_figures_without_the_elbo(evaluated, held_out, tmp_path):
+    folder, (split, segments) = evaluated[0], held_out
+    export(run_folder.load_model(folder), tmp_path / "air")
+    served = ServedModel(tmp_path / "air")  # finds the newest version
+    results = evaluate_fully(served, split, lambda part: segments[: len(part)], show_progress=False)
+    record = record_of(folder)
+    assert not set(Terms._fields) & set(results.metrics)
+    for name, value in results.metrics.items():
+        expected = record[name]
+        if isinstance(value, float):
+            assert value == pytest.approx(expected, abs=0.02 if name == "foreground_ari" else 1e-3)
+    assert set(report.make_figures(served, results.scene, split, [])) >= {"progress", "where"}
+
+
+def test_canvases_are_the_reconstructions_object_by_object(small_model, small_images):
+    small_model.cell.pres_head.outputs.bias.assign([0.1])
+    scene = air_tf.Scene(*(v.numpy() for v in small_model.infer(small_images)))
+    drawn = canvases(small_model, scene)
+    assert not drawn[:, 0].any()
+    of_count = drawn[np.arange(5), scene.counts]
+    np.testing.assert_allclose(of_count, scene.reconstructions, atol=1e-5)
+
+
+def test_object_labels_are_those_of_the_boxes_they_match():
+    boxes = np.float32([[0.1, 0.1, 0.3, 0.3], [0.6, 0.6, 0.9, 0.9], [0, 0.8, 0.1, 0.9]])
+    scene = air_tf.Scene(
+        counts=np.array([3, 0]), count_probs=None, boxes=np.stack([boxes[[2, 1, 0]], 0 * boxes]),
+        scores=None, reconstructions=None, z_what=None, z_where=None,
+    )  # fmt: skip
+    zeros = np.zeros((2, 50, 50, 1), np.uint8)
+    labels = np.array([[7, 4, 0], [0, 0, 0]])
+    split = Split(zeros, np.array([2, 1]), labels, np.stack([boxes, boxes]), np.zeros((2, 3, 4), int))
+    image_of, step_of, found = report.object_labels(scene, split)
+    np.testing.assert_array_equal(image_of, [0, 0, 0])
+    np.testing.assert_array_equal(step_of, [0, 1, 2])
+    np.testing.assert_array_equal(found[1:], [4, 7])
+    assert found[0] == -1  # the box that no true one is left for
+
+
+def refusal(capsys, **flags):
+    """The line on the terminal of an evaluation that is refused."""
+    flags = {name: str(f) if isinstance(f, Path) else f for name, f in flags.items()}
+    config = evaluate.EvaluateConfig(**{"data": DataConfig(digits="embedded"), **flags})
+    assert cli.run(lambda: evaluate.main(config)) == cli.EXIT_BAD_INPUT
+    [line] = [li for li in capsys.readouterr().err.splitlines() if li.startswith("error: ")]
+    return line
+
+
+@pytest.fixture
+def run_copy(trained, tmp_path):
+    return shutil.copytree(trained[0], tmp_path / "run")
+
+
+def test_a_run_without_a_checkpoint_is_refused(run_copy, capsys):
+    shutil.rmtree(run_copy / "checkpoints")
+    line = refusal(capsys, run=run_copy)
+    assert re.search("Expected a run with a checkpoint. Received: .*run, which has none", line)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"hidden_units": 60}, {"presence": "nvil"}, {"rho_schedule": "learned"}]
+)
+def test_a_checkpoint_of_another_config_is_refused(run_copy, capsys, changes):
+    config = json.loads((run_copy / "config.json").read_text())
+    config["model"] |= changes
+    (run_copy / "config.json").write_text(json.dumps(config))
+    line = refusal(capsys, run=run_copy)
+    assert "of another config" in line and "config.json" in line
+
+
+def test_images_of_another_size_are_refused_with_both_sizes(small_config, run_copy, cache_dir, capsys):
+    model = air_tf.AIR(small_config)
+    shutil.rmtree(run_copy / "checkpoints")
+    tf.train.Checkpoint(model=model).write(str(run_copy / "checkpoints" / "step-1"))
+    config = json.loads((run_copy / "config.json").read_text())
+    config["model"] = json.loads(json.dumps(model.get_config()["config"]))
+    (run_copy / "config.json").write_text(json.dumps(config))
+    line = refusal(capsys, run=run_copy, data=DataConfig(digits="embedded", cache_dir=str(cache_dir)))
+    assert "12 x 10 pixels with 1 channels" in line and "50 x 50 pixels with 1 channels" in line
+
+
+def test_a_saved_model_without_the_endpoints_is_refused(tmp_path, capsys):
+    module = tf.Module()
+    module.f = tf.function(lambda x: x, input_signature=[tf.TensorSpec((), tf.float32)])
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"other": module.f})
+    line = refusal(capsys, saved_model=tmp_path)
+    assert "decode, serving_default missing; it has: other" in line
+
+
+def test_flags_that_do_not_go_together_are_refused(run_copy, tmp_path, capsys):
+    assert "Received: 0" in refusal(capsys, run=run_copy, importance_samples=0)
+    assert "either --run or --saved-model" in refusal(capsys)
+    assert "either --run or --saved-model" in refusal(capsys, run="a", saved_model="b")
+    assert "which has no ELBO" in refusal(capsys, saved_model="b", importance_samples=5)
+    assert "Received: 1.5" in refusal(capsys, run=run_copy, rho=1.5)
+    assert "SavedModel in" in refusal(capsys, saved_model=tmp_path / "nothing")
+    assert "config.json" in refusal(capsys, run=tmp_path / "nothing")
+
+
+def test_folders_with_other_files_are_left_alone(run_copy, tmp_path, capsys):
+    precious = tmp_path / "home" / "thesis.tex"
+    precious.parent.mkdir()
+    precious.write_text("all of it")
+    (precious.parent / "evaluation.json").write_text("{}")
+    assert "with thesis.tex in it" in refusal(capsys, run=run_copy, out=precious.parent)
+    assert precious.read_text() == "all of it"
+
+
+def test_an_evaluation_is_replaced_as_a_whole(tmp_path):
+    out = tmp_path / "out"
+    evaluate.replace_folder(out, lambda folder: (folder / "old.txt").write_text("old"))
+    with pytest.raises(RuntimeError):
+
+        def fail(folder):
+            (folder / "half.txt").write_text("half")
+            raise RuntimeError
+
+        evaluate.replace_folder(out, fail)
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old.txt"]
+    evaluate.replace_folder(out, lambda folder: (folder / "new.txt").write_text("new"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "new.txt"]

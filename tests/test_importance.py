@@ -1,0 +1,157 @@
+"""Importance-weighted bounds, as objective and in evaluation."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import logsumexp
+from scipy.stats import norm
+
+import air_tf
+from air_tf import evaluation
+from air_tf.data import Split
+from air_tf.distributions import count_posterior
+from air_tf.objectives import pres_logits
+
+SAMPLES = 3
+
+
+def numpy_weights(config, x, steps):
+    """log of p(n) p(x | z, n) prod p(z_i) / q(z_i) for each image and count, and log q(n)."""
+    where_loc, where_scale = map(
+        np.array, zip(config.scale_prior, config.shift_prior, config.shift_prior)
+    )
+    log_weights = []
+    for n in range(config.max_objects + 1):
+        canvas = sum((s.placed.numpy() for s in steps[:n]), np.zeros(x.shape))
+        value = norm(canvas, config.pixel_scale).logpdf(x).sum(axis=(1, 2, 3))
+        value += n * np.log(config.rho) + (np.log(1 - config.rho) if n < config.max_objects else 0)
+        for s in steps[:n]:
+            value += norm(where_loc, where_scale).logpdf(s.z_where).sum(-1)
+            value -= norm(s.q_where.mean(), s.q_where.stddev()).logpdf(s.z_where).sum(-1)
+            value += norm(0, 1).logpdf(s.z_what).sum(-1)
+            value -= norm(s.q_what.mean(), s.q_what.stddev()).logpdf(s.z_what).sum(-1)
+        log_weights.append(value)
+    log_q = np.log(count_posterior(pres_logits(steps)).probs_parameter().numpy())
+    return np.stack(log_weights, -1), log_q
+
+
+@pytest.fixture
+def sampled(small_config, small_images):
+    """A model, its noise for SAMPLES of each image, and NumPy's weights, (B, SAMPLES, N + 1)."""
+
+    def make(**changes):
+        model = air_tf.AIR(dataclasses.replace(small_config, rho=0.3, warm_start_steps=0, **changes))
+        noise = model.sample_noise(5 * SAMPLES, 0)
+        steps = model.unroll(tf.constant(small_images), noise, SAMPLES)
+        repeated = np.repeat(small_images, SAMPLES, axis=0)
+        values = numpy_weights(model.config, repeated.astype(np.float64), steps)
+        return model, noise, *(v.reshape(5, SAMPLES, -1) for v in values)
+
+    return make
+
+
+def test_log_weights_equal_numpy(sampled, small_images):
+    model, noise, log_weights, log_q = sampled()
+    summed, counted = model.log_weights(tf.constant(small_images), noise, SAMPLES)
+    np.testing.assert_allclose(summed, logsumexp(log_weights, axis=-1), rtol=1e-4)
+    present = np.stack([n.pres for n in noise], -1).reshape(5, SAMPLES, -1)
+    steps = model.unroll(tf.constant(small_images), noise, SAMPLES)
+    present = present + pres_logits(steps).numpy().reshape(present.shape) > 0
+    counts = np.cumprod(present, axis=-1).sum(-1)[..., None]
+    assert len(np.unique(counts)) == 3
+    expected = np.take_along_axis(log_weights - log_q, counts, axis=-1)[..., 0]
+    np.testing.assert_allclose(counted, expected, rtol=1e-4)
+
+
+def test_objective_of_k_samples_equals_numpy(sampled, small_images):
+    x = tf.constant(small_images)
+    model, noise, log_weights, log_q = sampled(importance_samples=SAMPLES)
+    by_sample = np.sum(np.exp(log_q) * (log_weights - log_q), axis=-1)
+    expected = logsumexp(by_sample, axis=1) - np.log(SAMPLES)
+    np.testing.assert_allclose(model.bound(x, noise, 0).objective, expected, rtol=1e-4)
+
+    model, noise, log_weights, _ = sampled(importance_samples=SAMPLES, count_bound="marginal")
+    expected = logsumexp(log_weights, axis=(1, 2)) - np.log(SAMPLES)
+    np.testing.assert_allclose(model.bound(x, noise, 0).objective, expected, rtol=1e-4)
+
+
+def test_marginal_bound_fits_the_count_to_its_responsibilities(small_config, small_images):
+    """Following the gradient of the presence's last bias alone, q(n) becomes w(n) / sum of w."""
+    model = air_tf.AIR(
+        dataclasses.replace(small_config, count_bound="marginal", max_objects=1, warm_start_steps=0)
+    )
+    x, noise = tf.constant(small_images[:1]), model.sample_noise(1, 0)
+    log_weights, _ = numpy_weights(model.config, small_images[:1], model.unroll(x, noise))
+    bias = model.cell.pres_head.outputs.bias
+    # far from certain, or the fit would take for ever
+    shift = float(log_weights[0, 1] - log_weights[0, 0] - 0.7)
+    model.count_prior.rho_logit -= shift  # with one object, log w(1) - log w(0) moves with rho's logit
+    for _ in range(400):
+        with tf.GradientTape() as tape:
+            objective = tf.reduce_sum(model.bound(x, noise, 0).objective)
+        bias.assign_add(0.5 * tape.gradient(objective, bias))
+    log_q = count_posterior(pres_logits(model.unroll(x, noise))).logits_parameter().numpy()[0]
+    assert log_q[1] - log_q[0] == pytest.approx(0.7, abs=0.01)
+
+
+@pytest.mark.parametrize("bound", ["elbo", "marginal"])
+def test_warm_start_of_k_samples_begins_with_the_mean_over_prefixes(sampled, small_images, bound):
+    model, noise, log_weights, _ = sampled(importance_samples=SAMPLES, count_bound=bound)
+    model.objective.config = dataclasses.replace(model.config, warm_start_steps=10)
+    expected = np.mean(logsumexp(log_weights, axis=1) - np.log(SAMPLES), axis=-1)
+    objective = model.bound(tf.constant(small_images), noise, 0).objective
+    np.testing.assert_allclose(objective, expected, rtol=1e-4)
+
+
+@pytest.fixture
+def split(small_images):
+    zeros = np.zeros((5, 2), np.int32)
+    boxes, placements = np.zeros((5, 2, 4), np.float32), np.zeros((5, 2, 4), np.int32)
+    return Split(np.uint8(small_images * 255), zeros[:, 0], zeros, boxes, placements)
+
+
+def test_chunks_do_not_change_what_is_estimated(small_model, split, monkeypatch):
+    """One chunk of 4 images and 3 samples at a time, against all log weights by hand."""
+    monkeypatch.setattr(evaluation, "CHUNK", (4, 3))
+    bounds = evaluation.importance_bounds(small_model, split, 7, show_progress=False)
+    rows, step = [], 0
+    for images in (split[:4], split[4:]):
+        x = tf.constant(images.float_images())
+        weights = []
+        for samples in (3, 3, 1):
+            log_weights = tf.function(small_model.log_weights, jit_compile=True)
+            noise = tf.function(small_model.sample_noise, jit_compile=True)(
+                len(images) * samples, tf.constant(step), evaluation.BOUND_REPLICA
+            )
+            weights.append(np.stack(log_weights(x, noise, samples)))
+            step += 1
+        rows.append(logsumexp(np.concatenate(weights, axis=-1), axis=-1) - np.log(7))
+    by_form = np.concatenate(rows, axis=-1)
+    for form, values in zip(("summed", "sampled"), by_form):
+        assert bounds[form]["bound"] == pytest.approx(values.mean(), rel=1e-5)
+        error = values.std(ddof=1) / np.sqrt(5)
+        assert bounds[form]["standard_error"] == pytest.approx(error, rel=1e-4)
+
+
+def test_bounds_are_ordered(small_model, split):
+    """ELBO <= count summed out; more samples are tighter; both forms approach the same value."""
+    one = evaluation.importance_bounds(small_model, split, 1, show_progress=False)
+    many = evaluation.importance_bounds(small_model, split, 2000, show_progress=False)
+    elbo = np.mean(
+        [small_model.elbo(split.float_images(), seed=s).elbo.numpy().mean() for s in range(50)]
+    )
+    assert elbo < many["sampled"]["bound"] and elbo < many["summed"]["bound"]
+    assert one["summed"]["bound"] < many["summed"]["bound"]
+    assert many["sampled"]["bound"] == pytest.approx(many["summed"]["bound"], abs=1.0)
+
+
+def test_one_image_has_no_standard_error(small_model, split):
+    bounds = evaluation.importance_bounds(small_model, split[:1], 2, show_progress=False)
+    assert bounds["summed"]["standard_error"] is None and np.isfinite(bounds["summed"]["bound"])
+
+
+def test_no_samples_are_refused(small_model, split):
+    with pytest.raises(ValueError, match="at least 1 importance sample. Received: 0"):
+        evaluation.importance_bounds(small_model, split, 0)
