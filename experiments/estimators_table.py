@@ -69,9 +69,7 @@ def write_results(rows: list[dict], times: dict[str, float], folder: Path) -> No
         "(250 in the groups enumerate and until) on 5,000 of these images, that has it; seconds are "
         "these steps times the time of a step, "
         + ", ".join(f"{presence} {ms:.1f} ms" for presence, ms in times.items())
-        + ", taken in turns in one process, where the model has its default size. Trained at commits "
-        + ", ".join(dict.fromkeys(r["git_commit"][:7] for r in rows))
-        + ".\n"
+        + ", taken in turns in one process, where the model has its default size.\n"
     ]
     groups = dict.fromkeys(r["group"] for r in rows)
     for group in groups:
