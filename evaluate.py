@@ -1,10 +1,9 @@
 """Evaluate a run: python evaluate.py --run runs/NAME"""
 
 import dataclasses
+import functools
 import os
-import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,7 @@ from air_tf import cli
 from air_tf.config import DataConfig
 from air_tf.data import load_splits
 from air_tf.evaluation import check_images_fit, evaluate_fully, importance_bounds
+from air_tf.folders import check_replaceable, replace_folder
 from air_tf.run import load_model, read_config, read_history, write_json
 from air_tf.serving import ServedModel
 
@@ -35,7 +35,7 @@ class EvaluateConfig:
     split: Literal["test", "test_digits", "train"] = "test"
     """Images: held out; of MNIST, test_digits are images of its test digits."""
 
-    images: int = 0
+    num_images: int = 0
     """The first images of the split (0: all)."""
 
     rho: float | None = None
@@ -66,8 +66,8 @@ def check(config: EvaluateConfig) -> None:
         )
     if config.rho is not None and not 0 < config.rho < 1:
         raise ValueError(f"Expected rho between 0 and 1. Received: {config.rho}.")
-    if config.images < 0:
-        raise ValueError(f"Expected a number of images of at least 0. Received: {config.images}.")
+    if config.num_images < 0:
+        raise ValueError(f"Expected a number of images of at least 0. Received: {config.num_images}.")
 
 
 def load(config: EvaluateConfig):
@@ -75,12 +75,19 @@ def load(config: EvaluateConfig):
     if config.saved_model:
         return ServedModel(config.saved_model), [], None, config.data
     folder = Path(config.run).expanduser()
-    model, data = load_model(folder, config.rho), config.data
-    trained_on = read_config(folder)["data"]
-    if data.digits == "auto":
-        mnist = data.mnist or trained_on["mnist"]
-        data = dataclasses.replace(data, digits=trained_on["digits"], mnist=mnist)
-    return model, read_history(folder), folder, data
+    return load_model(folder, config.rho), read_history(folder), folder, data_of(config.data, folder)
+
+
+def data_of(given: DataConfig, folder: Path) -> DataConfig:
+    """The data set's settings: those given, the others as in the run."""
+    trained_on, chosen = read_config(folder)["data"], dataclasses.asdict(given)
+    default = dataclasses.asdict(DataConfig())
+    changed = {name: value for name, value in chosen.items() if value != default[name]}
+    if given.dataset not in ("multi_mnist", trained_on["dataset"]):
+        return given
+    kept = {name: trained_on[name] for name in chosen if name in trained_on and name != "cache_dir"}
+    fields = chosen | kept | changed | {"mnist": given.mnist or trained_on["mnist"]}
+    return DataConfig(**fields | {"image_size": tuple(fields["image_size"])})
 
 
 def main(config: EvaluateConfig) -> None:
@@ -91,16 +98,17 @@ def main(config: EvaluateConfig) -> None:
     model, history, folder, data = load(config)
     default = Path("evaluation") if folder is None else folder / "evaluation" / config.split
     out = Path(config.out).expanduser() if config.out else default
-    check_replaceable(out)
+    check_replaceable(out, FILES)
     dataset = load_splits(data)
     print(dataset.description, flush=True)
     if config.split not in dataset.splits:
         has = ", ".join(dataset.splits)
         raise ValueError(f"Expected a split of {dataset.digits}: {has}. Received: {config.split}.")
-    split = dataset.splits[config.split][: config.images or None]
+    split = dataset.splits[config.split][: config.num_images or None]
     check_images_fit(model, split)
 
-    scene, metrics = evaluate_fully(model, split, lambda part: dataset.segments(config.split, part))
+    segments = dataset.segments and functools.partial(dataset.segments, config.split)
+    scene, metrics = evaluate_fully(model, split, segments)
     record = {
         "model": config.run or config.saved_model,
         "dataset": data.dataset,
@@ -132,34 +140,6 @@ def write(record: dict, captioned: dict, folder: Path) -> None:
     write_json(record, folder / "evaluation.json")
     title = f"air_tf: {record['model']} on {record['dataset']}, {record['digits']}, {record['split']}"
     report.write_page(title, record, captioned, folder)
-
-
-def check_replaceable(out: Path) -> None:
-    """Raises ValueError if anything but an evaluation's files is at `out`."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"Expected a folder to write. Received: {out}, which is a file.")
-    others = {path.name for path in out.iterdir()} - FILES if out.exists() else set()
-    if others:
-        raise ValueError(
-            f"Expected a new folder or that of an evaluation. Received: {out}, with {min(others)} in it."
-        )
-
-
-def replace_folder(out: Path, write_files) -> None:
-    """Lets `write_files` fill a temporary folder, then puts it where `out` was."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=out.parent))
-    new, old = temporary / "new", temporary / "old"
-    try:
-        new.mkdir()
-        write_files(new)
-        if out.exists():
-            os.rename(out, old)
-        os.rename(new, out)
-    finally:
-        if old.exists() and not out.exists():
-            os.rename(old, out)
-        shutil.rmtree(temporary)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from air_tf import cli
 from air_tf.run import load_model
-from air_tf.serving import export
+from air_tf.serving import EXPORTS, export
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ExportConfig:
     run: str
     """The run's folder, runs/NAME."""
 
-    out: str = os.path.join("exports", "air")
+    out: str = str(EXPORTS)
     """Folder of all versions."""
 
 

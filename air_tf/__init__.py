@@ -3,6 +3,10 @@
 from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
 from air_tf.model import AIR
 from air_tf.scene import Scene
+from air_tf.serving import ServedModel, load
 
 __version__ = "0.1.0"
-__all__ = ["AIR", "Config", "DataConfig", "ModelConfig", "RunConfig", "Scene", "TrainingConfig"]
+__all__ = [
+    "AIR", "Config", "DataConfig", "ModelConfig", "RunConfig", "Scene", "ServedModel", "TrainingConfig",
+    "load",
+]  # fmt: skip

@@ -23,7 +23,9 @@ def _check_types(config) -> None:
     for field, hint in get_type_hints(type(config)).items():
         value, kinds = getattr(config, field), get_args(hint) or (hint,)
         if get_origin(hint) is Literal:
-            _require(value in kinds, f"{field} to be one of {', '.join(kinds)}", **{field: value})
+            _require(
+                value in kinds, f"{field} to be one of {', '.join(map(str, kinds))}", **{field: value}
+            )
             continue
         parts = value if get_origin(hint) is tuple and isinstance(value, (tuple, list)) else (value,)
         fits = len(parts) == len(kinds) and all(map(_is_a, parts, kinds))
@@ -46,12 +48,12 @@ def _positive(config, *names: str) -> None:
 class DataConfig:
     """What the images are made of."""
 
-    dataset: Literal["multi_mnist"] = "multi_mnist"
-    """Set of images. multi_mnist: 0 to 2 digits on 50 x 50 pixels."""
+    dataset: Literal["multi_mnist", "images"] = "multi_mnist"
+    """Set of images. multi_mnist: 0 to 2 digits on 50 x 50 pixels; images: one's own, of --images."""
 
-    digits: Literal["auto", "mnist", "embedded"] = "auto"
+    digits: Literal["auto", "mnist", "embedded", "none"] = "auto"
     """Digits to draw. embedded: scikit-learn's, no download; mnist: from --mnist, else through
-    tensorflow-datasets; auto: mnist where it can be had, else embedded."""
+    tensorflow-datasets; auto: mnist where it can be had, else embedded; none: of one's own images."""
 
     mnist: str = dataclasses.field(default_factory=lambda: os.environ.get("AIR_MNIST", ""))
     """An mnist.npz in the Keras layout (default: the variable AIR_MNIST)."""
@@ -59,8 +61,32 @@ class DataConfig:
     cache_dir: str = os.path.join("~", ".cache", "air_tf")
     """Folder for generated images; made anew when missing or damaged."""
 
+    images: str = ""
+    """Of images: PNG and JPEG files, a folder or a glob in quotes ('photos/*.png', ** for subfolders).
+    For evaluation only, a counts.csv (file,count) or a boxes.json (COCO) beside them is read."""
+
+    image_size: tuple[int, int] = (50, 50)
+    """Of images: (height, width) in pixels that every picture is fitted into, its shape kept."""
+
+    channels: Literal[1, 3] = 1
+    """Of images. 1: grey; 3: colour."""
+
+    invert: Literal["auto", "yes", "no"] = "auto"
+    """Of images: AIR wants light objects on a dark ground. auto: invert where objects are darker."""
+
+    object_size: float = 0.0
+    """Of images: an object's usual side, in pixels of the pictures as they are on disk; sets the prior
+    of z_where's scale. 0: leave it."""
+
     def __post_init__(self):
         _check_types(self)
+        _require(min(self.image_size) >= 8, "image_size of at least 8 x 8", image_size=self.image_size)
+        _require(self.object_size >= 0, "object_size at least 0", object_size=self.object_size)
+        own, given = self.dataset == "images", {"dataset": self.dataset, "images": self.images}
+        _require(bool(self.images) == own, "--dataset images together with --images 'GLOB'", **given)
+        fitting = ("auto", "none") if own else ("auto", "mnist", "embedded")
+        _require(self.digits in fitting, f"digits to be one of {', '.join(fitting)} for {self.dataset}",
+                 digits=self.digits)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +189,15 @@ class ModelConfig:
     pixel_scale: float = 0.3
     """Standard deviation of p(x | z), in units of full brightness."""
 
+    ink_threshold: float = 0.25
+    """A tight box holds the pixels of the placed object above this share of its brightest one."""
+
+    dark_objects: Annotated[bool, tyro.conf.Suppress] = False
+    """Whether picture files have dark objects on a light ground, so are inverted: the data set's."""
+
+    subtract_ground: Annotated[bool, tyro.conf.Suppress] = False
+    """Whether the border's median colour is taken off picture files: the data set's."""
+
     decoder_bias: float = -2.0
     """Added to the decoder's logits. Bright first reconstructions make the count collapse to 0."""
 
@@ -235,6 +270,8 @@ class ModelConfig:
         )
         _positive(self, "max_objects", "z_what_size", "embedding_units", "lstm_units", "what_components")
         _positive(self, "hidden_units", "min_scale", "pixel_scale")
+        _require(0 < self.ink_threshold < 1, "ink_threshold between 0 and 1",
+                 ink_threshold=self.ink_threshold)  # fmt: skip
         _require(
             2 <= self.glimpse_size <= min(shape[:2]),
             f"glimpse_size from 2 to the image's smaller side, {min(shape[:2])}",

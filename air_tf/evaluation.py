@@ -29,6 +29,10 @@ class Predictor(Protocol):
 
     def infer(self, images) -> Scene: ...
 
+    def infer_encoded(self, image_bytes) -> Scene: ...
+
+    def prepare(self, image_bytes): ...
+
     def decode(self, counts, z_what, z_where): ...
 
 
@@ -67,16 +71,27 @@ def evaluate(model: AIR, split: Split) -> Evaluation:
 
 
 def count_metrics(scene: Scene, split: Split) -> dict:
-    """Of counts and boxes."""
-    counts, true_counts, size = scene.counts, split.counts, split.image_shape[:2]
-    return {
-        "count_accuracy": metrics.count_accuracy(counts, true_counts),
-        "count_accuracy_by_count": metrics.count_accuracy_by_count(counts, true_counts),
-        "boxes_by_count": {
-            str(count): metrics.box_metrics(scene.boxes, counts, split.boxes, true_counts, size, count)
-            for count in range(1, split.boxes.shape[1] + 1)
-        },
+    """Of counts and boxes, on the images that have them; of no image: None."""
+    found = np.bincount(scene.counts, minlength=scene.boxes.shape[1] + 1) / len(scene.counts)
+    result = {
+        "mean_count": float(scene.counts.mean()),
+        "count_histogram": {str(count): float(share) for count, share in enumerate(found)},
+        "count_accuracy": None,
+        "count_accuracy_by_count": {},
     }
+    labelled, boxed = split.labelled(), split.boxed()
+    if labelled.any():
+        counts, true_counts = scene.counts[labelled], split.counts[labelled]
+        result["count_accuracy"] = metrics.count_accuracy(counts, true_counts)
+        result["count_accuracy_by_count"] = metrics.count_accuracy_by_count(counts, true_counts)
+    truth = split.boxes[boxed], split.counts[boxed], split.image_shape[:2]
+    for name in ("boxes", "tight_boxes"):
+        boxes, counts = getattr(scene, name)[boxed], scene.counts[boxed]
+        result[f"{name}_by_count"] = {
+            str(count): metrics.box_metrics(boxes, counts, *truth, count)
+            for count in range(1, split.boxes.shape[1] + 1)
+        }
+    return result
 
 
 def elbo_metrics(model: AIR, split: Split) -> dict[str, float]:
@@ -96,47 +111,57 @@ def canvases(model: Predictor, scene: Scene) -> np.ndarray:
 
 
 def evaluate_fully(
-    model: Predictor, split: Split, segments: Callable[[Split], np.ndarray], show_progress: bool = True
+    model: Predictor,
+    split: Split,
+    segments: Callable[[Split], np.ndarray] | None,
+    show_progress: bool = True,
 ) -> Evaluation:
     """Every metric but the importance-weighted bound; of a SavedModel, all that need no ELBO.
 
     Args:
         model: `AIR` or `serving.ServedModel`.
         split: images.
-        segments: gives the true segments of a part of the split, `(S, H, W)`.
+        segments: gives the true segments of a part of the split, `(S, H, W)`; None: there are none.
         show_progress: on the terminal.
     """
     scenes, errors, aris = [], [], []
-    with tqdm(
-        total=len(split),
-        desc="Evaluating",
-        unit=" images",
-        disable=not show_progress,
-        dynamic_ncols=True,
-    ) as bar:
+    with _progress_bar("Evaluating", len(split), show_progress) as bar:
         for part in _parts(split):
             images = part.float_images()
             scene = Scene(*map(np.asarray, model.infer(images)))
-            found = metrics.segments_of(canvases(model, scene), scene.counts)
-            aris.append(metrics.foreground_ari(found, segments(part)))
+            if segments is not None:
+                found = metrics.segments_of(canvases(model, scene), scene.counts)
+                aris.extend(metrics.foreground_ari(found, segments(part)))
             errors.append(metrics.pixel_mse(images, scene.reconstructions))
             scenes.append(scene)
             bar.update(len(part))
     scene = Scene(*(np.concatenate(values) for values in zip(*scenes)))
-    ari = np.concatenate(aris)
     results = {
         **count_metrics(scene, split),
-        "count_error": metrics.count_error(scene.counts, split.counts),
-        "confusion_matrix": metrics.confusion_matrix(scene.counts, split.counts).tolist(),
-        **metrics.average_precision(
-            scene.boxes, scene.scores, scene.counts, split.boxes, split.counts, split.image_shape[:2]
-        ),
+        **labelled_metrics(scene, split),
         "pixel_mse": float(np.concatenate(errors).mean(dtype=np.float64)),
-        "foreground_ari": float(ari.mean()) if len(ari) else None,
+        "foreground_ari": float(np.mean(aris)) if aris else None,
     }
     if isinstance(model, AIR):
         results |= elbo_metrics(model, split)
     return Evaluation(scene, results)
+
+
+def labelled_metrics(scene: Scene, split: Split) -> dict:
+    """What takes longer, of the images that have counts and boxes."""
+    labelled, boxed = split.labelled(), split.boxed()
+    result = {}
+    if labelled.any():
+        counts, true_counts = scene.counts[labelled], split.counts[labelled]
+        result["count_error"] = metrics.count_error(counts, true_counts)
+        result["confusion_matrix"] = metrics.confusion_matrix(counts, true_counts).tolist()
+    if boxed.any() and split.boxes.shape[1]:
+        truth = split.boxes[boxed], split.counts[boxed], split.image_shape[:2]
+        for prefix, boxes in ("", scene.boxes), ("tight_", scene.tight_boxes):
+            found = boxes[boxed], scene.scores[boxed], scene.counts[boxed]
+            precisions = metrics.average_precision(*found, *truth)
+            result |= {prefix + name: value for name, value in precisions.items()}
+    return result
 
 
 def importance_bounds(

@@ -17,6 +17,7 @@ STEP_COLOURS = (
 BACKGROUND, TEXT = (24, 24, 28), (235, 235, 235)
 ZOOM = 3  # picture pixels a pixel of the image
 MARGIN, LINE = 8, 18  # picture pixels
+LINES_A_SIDE = 150  # a box's line is this part of the picture's smaller side, and 2 pixels at least
 HEADINGS = "input", "boxes", "reconstruction", "glimpse, decoded, q(n >= i)"
 
 
@@ -34,14 +35,28 @@ def enlarge(image: np.ndarray, height: int, width: int) -> Image.Image:
 
 def with_boxes(image: np.ndarray, boxes: np.ndarray, zoom: int = ZOOM) -> Image.Image:
     """The image with boxes `(n, 4)` in their steps' colours."""
-    height, width = image.shape[0] * zoom, image.shape[1] * zoom
-    picture = enlarge(image, height, width)
-    draw = ImageDraw.Draw(picture)
+    return draw_boxes(enlarge(image, image.shape[0] * zoom, image.shape[1] * zoom), boxes)
+
+
+def draw_boxes(picture: Image.Image, boxes: np.ndarray) -> Image.Image:
+    """The RGB picture, with boxes `(n, 4)` drawn on it in their steps' colours."""
+    draw, (width, height) = ImageDraw.Draw(picture), picture.size
+    line = max(2, round(min(picture.size) / LINES_A_SIDE))
     for step, (ymin, xmin, ymax, xmax) in enumerate(boxes):
         left, top = xmin * width, ymin * height
         right, bottom = max(left, xmax * width - 1), max(top, ymax * height - 1)  # off the image: 0
-        draw.rectangle((left, top, right, bottom), outline=colour_of_step(step), width=2)
+        draw.rectangle((left, top, right, bottom), outline=colour_of_step(step), width=line)
     return picture
+
+
+def side_by_side(pictures: list[Image.Image], columns: int) -> Image.Image:
+    """Pictures of one size, `columns` in a row."""
+    width, height = (size + MARGIN for size in pictures[0].size)
+    rows, columns = -(-len(pictures) // columns), min(columns, len(pictures))
+    sheet = Image.new("RGB", (columns * width - MARGIN, rows * height - MARGIN), BACKGROUND)
+    for i, picture in enumerate(pictures):
+        sheet.paste(picture, (i % columns * width, i // columns * height))
+    return sheet
 
 
 def scene_row(image, boxes, reconstruction, glimpses, glimpse_recons, scores, count, zoom=ZOOM):

@@ -26,9 +26,10 @@ from air_tf.objectives import (
     log_prefix_weights,
     pres_logits,
 )
+from air_tf.preparation import in_original, prepare_encoded
 from air_tf.presence_prior import CountPrior
 from air_tf.scene import Scene, check_images
-from air_tf.spatial_transformer import boxes
+from air_tf.spatial_transformer import boxes, tight_boxes
 
 NO_REPLICA = -1  # stands for a replica in the seeds of noise outside of training
 
@@ -136,13 +137,16 @@ class AIR(keras.Model):
         q_count = count_posterior(pres_logits(steps))
         counts = tf.argmax(q_count.logits_parameter(), axis=-1, output_type=tf.int32)
         z_where = tf.stack([step.z_where for step in steps], axis=1)
-        present = tf.sequence_mask(counts, self.config.max_objects, tf.float32)  # (B, N)
+        present = tf.sequence_mask(counts, self.config.max_objects, tf.float32)[..., None]
+        placed = [step.placed for step in steps]
+        ink = tight_boxes(tf.stack(placed, axis=1), self.config.ink_threshold)
         return Scene(
             counts=counts,
             count_probs=q_count.probs_parameter(),
-            boxes=boxes(z_where, self.config.image_shape) * present[..., None],
+            boxes=boxes(z_where, self.config.image_shape) * present,
+            tight_boxes=ink * present,
             scores=at_least(q_count),
-            reconstructions=_canvas_of(counts, [step.placed for step in steps]),
+            reconstructions=_canvas_of(counts, placed),
             z_what=tf.stack([step.z_what for step in steps], axis=1),
             z_where=z_where,
         )
@@ -158,6 +162,18 @@ class AIR(keras.Model):
         """
         check_images(images, self.config.image_shape)
         return self._compiled_call(tf.convert_to_tensor(images, tf.float32))
+
+    def infer_encoded(self, image_bytes) -> Scene:
+        """Scenes of PNG or JPEG files `(B,)` of any size; boxes are fractions of the originals.
+
+        Raises:
+            tf.errors.InvalidArgumentError: a file is no image.
+        """
+        return self._compiled_encoded(tf.convert_to_tensor(image_bytes))
+
+    def prepare(self, image_bytes) -> tf.Tensor:
+        """The images `(B, H, W, C)` that `infer_encoded` looks at."""
+        return prepare_encoded(tf.convert_to_tensor(image_bytes), self.config)[0]
 
     def elbo(self, images, seed: int = 0) -> Terms:
         """The ELBO and its parts from one sample of the latents, compiled.
@@ -180,6 +196,11 @@ class AIR(keras.Model):
     @tf.function(reduce_retracing=True)
     def _compiled_call(self, images):
         return self(images)
+
+    @tf.function(reduce_retracing=True)
+    def _compiled_encoded(self, image_bytes):
+        images, edges = prepare_encoded(image_bytes, self.config)
+        return in_original(self(images), edges)
 
     @tf.function(reduce_retracing=True)
     def _compiled_elbo(self, images, seed):

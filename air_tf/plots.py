@@ -123,6 +123,25 @@ def confusion(matrix: np.ndarray) -> Figure:
     return figure
 
 
+def count_histogram(counts: np.ndarray, max_objects: int) -> Figure:
+    """How many images were given each count.
+
+    Args:
+        counts: `(B,)`, objects inferred.
+        max_objects: the most there can be.
+
+    Returns:
+        The figure: a bar a count with its number of images.
+    """
+    numbers = np.bincount(counts, minlength=max_objects + 1)
+    figure = Figure(figsize=(5, 3.2), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.bar_label(axes.bar(range(len(numbers)), numbers), [f"{number:,}" for number in numbers])
+    axes.set(xlabel="inferred number of objects", ylabel="images", xticks=range(len(numbers)))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def where_heat_map(z_where: np.ndarray, counts: np.ndarray, image_shape: tuple[int, ...]) -> Figure:
     """Where in the image each step finds its objects: histograms of their centres.
 

@@ -14,7 +14,7 @@ from tensorboard.plugins import projector
 from air_tf import figures, metrics, plots
 from air_tf.cli import table
 from air_tf.config import ModelConfig
-from air_tf.data.split import Split
+from air_tf.data.split import UNKNOWN, Split
 from air_tf.evaluation import Predictor, canvases
 from air_tf.model import AIR
 from air_tf.scene import Scene
@@ -48,19 +48,21 @@ def make_figures(model: Predictor, scene: Scene, split: Split, history: list[dic
         split: images.
         history: evaluations while training, may be empty.
     """
-    wrong = np.flatnonzero(scene.counts != split.counts)
-    errors = metrics.pixel_mse(split[wrong].float_images(), scene.reconstructions[wrong])
-    worst = wrong[np.argsort(-errors)][:SHOWN]
-    first = np.flatnonzero(split.counts)[:SHOWN]
+    labelled = split.labelled()
+    errors = metrics.pixel_mse(split.float_images(), scene.reconstructions)
+    wrong = np.flatnonzero(labelled & (scene.counts != split.counts))
+    ranked = wrong if labelled.any() else np.arange(len(split))
+    worst = ranked[np.argsort(-errors[ranked])][:SHOWN]
+    first = np.flatnonzero(split.counts)[:SHOWN]  # of unknown ones too
     shape = split.image_shape
     result = {
         "progress": (
             "Step by step: the reconstruction so far, what the step looked at, what it decoded.",
             progress(model, scene, split, first),
         ),
-        "confusion": (
-            "True and inferred counts.",
-            plots.confusion(metrics.confusion_matrix(scene.counts, split.counts)),
+        "counts": (
+            "How many objects the images are given.",
+            plots.count_histogram(scene.counts, scene.boxes.shape[1]),
         ),
         "where": (
             "Where each step finds its objects.",
@@ -71,7 +73,10 @@ def make_figures(model: Predictor, scene: Scene, split: Split, history: list[dic
             traversal(model, scene, shape),
         ),
     }
-    if history:
+    if labelled.any():
+        matrix = metrics.confusion_matrix(scene.counts[labelled], split.counts[labelled])
+        result["confusion"] = ("True and inferred counts.", plots.confusion(matrix))
+    if history and history[-1]["count_accuracy"] is not None:
         caption = "Count accuracy on held-out images while training."
         result["accuracy"] = (caption, plots.accuracy_over_training(history))
     if isinstance(model, AIR):
@@ -80,7 +85,8 @@ def make_figures(model: Predictor, scene: Scene, split: Split, history: list[dic
         caption = f"Samples from the prior, given 1 to {model.config.max_objects} objects: a row each."
         result["samples"] = (caption, plots.picture_grid(samples, SAMPLE_COLUMNS))
     if len(worst):
-        caption = f"Failures: the worst reconstructions of the {len(wrong):,} images counted wrong."
+        of = f"the {len(wrong):,} images counted wrong" if labelled.any() else "all images"
+        caption = f"Failures: the worst reconstructions of {of}."
         result["failures"] = (caption, progress(model, scene, split, worst))
     return result
 
@@ -93,7 +99,10 @@ def progress(model: Predictor, scene: Scene, split: Split, chosen: np.ndarray):
         np.stack([attend(image, where) for image, where in zip(each, _steps(seen.z_where))], axis=1)
         for each in ([images] * drawn.shape[1], _steps(np.diff(drawn, axis=1)))
     )
-    titles = [f"image {i}: {t} there, {n} found" for i, t, n in zip(chosen, part.counts, seen.counts)]
+    titles = [
+        f"image {i}: " + f"{true} there, " * (true != UNKNOWN) + f"{found} found"
+        for i, true, found in zip(chosen, part.counts, seen.counts)
+    ]
     windows = np.asarray(boxes(seen.z_where, split.image_shape))
     return plots.progress(images, drawn, windows, glimpses, recons, seen.scores, seen.counts, titles)
 
@@ -151,7 +160,8 @@ def object_labels(scene: Scene, split: Split) -> tuple[np.ndarray, np.ndarray, n
     image_of, step_of, labels = [], [], []
     for i, (count, true_count) in enumerate(zip(scene.counts, split.counts)):
         found = np.full(count, -1)
-        rows, columns = metrics.match_pairs(scene.boxes[i, :count], split.boxes[i, :true_count])
+        there = split.boxes[i, : max(0, true_count)]
+        rows, columns = metrics.match_pairs(scene.boxes[i, :count], there)
         found[rows] = split.labels[i, columns]
         image_of.extend([i] * count)
         step_of.extend(range(count))

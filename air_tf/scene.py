@@ -4,6 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
+
+from air_tf import figures
+
+COLUMNS = 8  # images side by side in a drawing
+SHOWN = 10  # images in a table
 
 
 class Scene(NamedTuple):
@@ -12,10 +18,42 @@ class Scene(NamedTuple):
     counts: tf.Tensor  # (B,) int32, the most probable number of objects
     count_probs: tf.Tensor  # (B, N + 1), q(n)
     boxes: tf.Tensor  # (B, N, 4), (ymin, xmin, ymax, xmax) as fractions of the image
+    tight_boxes: tf.Tensor  # (B, N, 4), the same, of each object's ink
     scores: tf.Tensor  # (B, N), q(n >= i)
     reconstructions: tf.Tensor  # (B, H, W, C), of the counted objects
     z_what: tf.Tensor  # (B, N, z_what_size)
     z_where: tf.Tensor  # (B, N, 3), (scale, shift_x, shift_y)
+
+    def __str__(self):
+        """A table of the first images: counts, their probability, tight boxes in hundredths."""
+        if not all(isinstance(values, (np.ndarray, tf.__internal__.EagerTensor)) for values in self):
+            return tuple.__repr__(self)
+        counts, probs, boxes = (np.asarray(v)[:SHOWN] for v in (*self[:2], self.tight_boxes))
+        lines = ["image  objects  probability  tight boxes (ymin xmin ymax xmax, % of the image)"]
+        for i, (count, prob, of_image) in enumerate(zip(counts, probs, boxes)):
+            each = ", ".join(" ".join(f"{100 * edge:.0f}" for edge in box) for box in of_image[:count])
+            lines.append(f"{i:5}  {count:7}  {prob[count]:11.1%}  {each}")
+        more = len(self.counts) - SHOWN
+        return "\n".join(lines + [f"and {more:,} more"] * (more > 0))
+
+    def draw(self, images=None, tight: bool = True) -> Image.Image:
+        """The images side by side, with the box of each counted object in its step's colour.
+
+        Args:
+            images: `(B, H, W, C)` in [0, 1]; None: the reconstructions.
+            tight: whether to draw `tight_boxes`, else `boxes`.
+
+        Raises:
+            ValueError: the images are not as many as the scene's.
+        """
+        images = np.asarray(self.reconstructions if images is None else images)
+        if len(images) != len(self.counts):
+            raise ValueError(f"Expected {len(self.counts)} images. Received: {len(images)}.")
+        counts, boxes = np.asarray(self.counts), np.asarray(self.tight_boxes if tight else self.boxes)
+        drawn = [
+            figures.with_boxes(*each) for each in zip(images, (b[:n] for b, n in zip(boxes, counts)))
+        ]
+        return figures.side_by_side(drawn, COLUMNS)
 
 
 def check_images(images, image_shape: tuple[int, int, int]) -> None:

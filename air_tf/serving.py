@@ -9,14 +9,19 @@ import keras
 import tensorflow as tf
 
 from air_tf.model import AIR
+from air_tf.run import load_model
 from air_tf.scene import Scene, check_images
+
+EXPORTS = Path("exports", "air")
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
 
 
 def export(model: AIR, out: str | Path) -> Path:
     """Writes the next version of the model below `out`, for TF Serving and other TF code.
 
     Endpoints, all with a dynamic batch: `serving_default(images)`, `encoded(image_bytes)`,
-    `decode(counts, z_what, z_where)`.
+    `decode(counts, z_what, z_where)`, and `prepare(image_bytes)`, which gives the `images` that
+    `encoded` looks at.
 
     Returns:
         The version's folder, `out/VERSION`.
@@ -45,7 +50,12 @@ def export(model: AIR, out: str | Path) -> Path:
     archive.track(model)
     archive.add_endpoint("serving_default", lambda images: model(images)._asdict(), [images])
     archive.add_endpoint(
-        "encoded", lambda image_bytes: infer_encoded(model, image_bytes)._asdict(), [image_bytes]
+        "encoded", lambda image_bytes: model.infer_encoded(image_bytes)._asdict(), [image_bytes]
+    )
+    archive.add_endpoint(
+        "prepare",
+        lambda image_bytes: {"images": model.prepare(image_bytes)},
+        [image_bytes],
     )
     archive.add_endpoint(
         "decode",
@@ -77,38 +87,30 @@ def _publish(folder: Path, out: Path) -> Path:
                 raise
 
 
-def infer_encoded(model: AIR, image_bytes: tf.Tensor) -> Scene:
-    """Scenes of PNG or JPEG files of any size and colour; boxes are fractions of the original.
+def default_model() -> Path:
+    """The newest export in exports/air, else the model that comes with the repository.
 
-    Args:
-        model: `AIR`.
-        image_bytes: `(B,)` strings.
+    Raises:
+        ValueError: there is neither.
     """
-    height, width, channels = model.config.image_shape
+    for folder in EXPORTS, PRETRAINED:
+        if folder.is_dir() and any(path.name.isdecimal() for path in folder.iterdir()):
+            return folder
+    raise ValueError(f"Expected a model in {EXPORTS} or {PRETRAINED}. Received: none; name one.")
 
-    def letterboxed(one_file):
-        """The image at the model's size, and its own edges within it as (y, x, height, width)."""
-        image = tf.io.decode_image(one_file, channels, tf.float32, expand_animations=False)
-        size = tf.cast(tf.shape(image)[:2], tf.float32)
-        resized = tf.maximum(
-            1, tf.cast(tf.round(size * tf.reduce_min([height, width] / size)), tf.int32)
-        )
-        top, left = (height - resized[0]) // 2, (width - resized[1]) // 2
-        image = tf.image.resize(image, resized, antialias=True)
-        image = tf.image.pad_to_bounding_box(image, top, left, height, width)
-        edges = tf.cast([top, left, resized[0], resized[1]], tf.float32)
-        return tf.clip_by_value(image, 0.0, 1.0), edges / [height, width, height, width]
 
-    signature = (
-        tf.TensorSpec((height, width, channels), tf.float32),
-        tf.TensorSpec((4,), tf.float32),
-    )
-    images, edges = tf.map_fn(letterboxed, image_bytes, fn_output_signature=signature)
-    scene = model(images)
-    corner, extent = (tf.tile(part, [1, 2])[:, None] for part in tf.split(edges, 2, axis=-1))
-    present = tf.sequence_mask(scene.counts, model.config.max_objects, tf.float32)[..., None]
-    original = tf.clip_by_value((scene.boxes - corner) / extent, 0.0, 1.0)
-    return scene._replace(boxes=original * present)
+def load(folder: str | Path) -> "AIR | ServedModel":
+    """A trained model, by the folder of its run or of its SavedModel.
+
+    Both have `infer(images)`, which gives a `Scene`, `infer_encoded(image_bytes)`, `decode` and
+    `image_shape`.
+
+    Raises:
+        ValueError: the folder is neither.
+    """
+    if (Path(folder).expanduser() / "config.json").is_file():
+        return load_model(folder)
+    return ServedModel(folder)
 
 
 class ServedModel:
@@ -129,7 +131,7 @@ class ServedModel:
             reason = str(error).splitlines()[0]
             raise ValueError(f"Expected a SavedModel in {folder}. Received: {reason}") from error
         endpoints = self._loaded.signatures
-        missing = sorted({"serving_default", "decode"} - set(endpoints))
+        missing = sorted({"serving_default", "encoded", "prepare", "decode"} - set(endpoints))
         if missing:
             has = ", ".join(sorted(endpoints)) or "none"
             raise ValueError(
@@ -137,6 +139,7 @@ class ServedModel:
                 f"Received: {', '.join(missing)} missing; it has: {has}."
             )
         self._infer, self._decode = endpoints["serving_default"], endpoints["decode"]
+        self._infer_encoded, self._prepare = endpoints["encoded"], endpoints["prepare"]
         inputs, outputs = self._infer.structured_input_signature[1], self._infer.structured_outputs
         if "images" not in inputs or set(outputs) != set(Scene._fields):
             raise ValueError(
@@ -149,6 +152,14 @@ class ServedModel:
         """Scenes of images `(B, H, W, C)` in [0, 1]; raises ValueError as `AIR.infer`."""
         check_images(images, self.image_shape)
         return Scene(**self._infer(images=tf.convert_to_tensor(images, tf.float32)))
+
+    def infer_encoded(self, image_bytes) -> Scene:
+        """As `AIR.infer_encoded`."""
+        return Scene(**self._infer_encoded(image_bytes=tf.constant(image_bytes)))
+
+    def prepare(self, image_bytes) -> tf.Tensor:
+        """As `AIR.prepare`."""
+        return self._prepare(image_bytes=tf.constant(image_bytes))["images"]
 
     def decode(self, counts, z_what, z_where) -> tf.Tensor:
         """As `AIR.decode`."""

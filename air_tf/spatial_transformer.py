@@ -100,3 +100,29 @@ def boxes(z_where: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
 
     (ymin, ymax), (xmin, xmax) = edges(shift_y, height), edges(shift_x, width)
     return tf.clip_by_value(tf.stack([ymin, xmin, ymax, xmax], axis=-1), 0.0, 1.0)
+
+
+def tight_boxes(placed: tf.Tensor, threshold: float) -> tf.Tensor:
+    """The box of the pixels of each image above `threshold` times its brightest one.
+
+    Args:
+        placed: `(..., H, W, C)`, an object drawn alone.
+        threshold: from 0 to 1.
+
+    Returns:
+        `(..., 4)`, as `boxes`; zeros where the image is empty.
+    """
+    brightness = tf.reduce_max(placed, axis=-1)
+    brightest = tf.reduce_max(brightness, axis=[-2, -1], keepdims=True)
+    ink = (brightness >= threshold * brightest) & (brightest > 0.0)
+
+    def edges(some, size):
+        """First and last of `some (..., size)`, as fractions."""
+        first = tf.argmax(some, axis=-1, output_type=tf.int32)
+        last = size - tf.argmax(tf.reverse(some, [-1]), axis=-1, output_type=tf.int32)
+        return tf.cast(first, tf.float32) / size, tf.cast(last, tf.float32) / size
+
+    rows, columns = (tf.cast(tf.reduce_any(ink, axis=axis), tf.int32) for axis in (-1, -2))
+    (ymin, ymax), (xmin, xmax) = edges(rows, placed.shape[-3]), edges(columns, placed.shape[-2])
+    found = tf.cast(tf.reduce_any(ink, axis=[-2, -1]), tf.float32)
+    return tf.stack([ymin, xmin, ymax, xmax], axis=-1) * found[..., None]

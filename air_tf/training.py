@@ -63,9 +63,10 @@ def train(config: Config) -> tuple[Path, dict]:
     config = dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, digits=dataset.digits),
-        model=dataclasses.replace(config.model, image_shape=dataset.splits["train"].image_shape),
+        model=dataclasses.replace(config.model, **dataset.model_fields),
     )
     print(dataset.description, flush=True)
+    check_labels_and_digits(config, dataset)
     check_batch_size(config.training.batch_size, strategy.num_replicas_in_sync)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_signals())
@@ -97,6 +98,14 @@ def train(config: Config) -> tuple[Path, dict]:
         figures.samples_picture(rows, config.model.image_shape[1]).save(folder / "samples.png")
         run_folder.write_json(results, folder / "metrics.json")
         return folder, results
+
+
+def check_labels_and_digits(config: Config, dataset: Dataset) -> None:
+    """Raises ValueError if the settings need labels or digits that the data set lacks."""
+    if config.training.stop_at_accuracy and not dataset.splits["test"].labelled().any():
+        raise ValueError("Expected images with counts for stop_at_accuracy. Received: none has one.")
+    if config.training.fresh_images and dataset.compose is None:
+        raise ValueError("Expected --dataset multi_mnist for fresh_images. Received: images.")
 
 
 def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> float:
@@ -141,9 +150,13 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
             write_scalars("train", scalars, target)
             shown |= {"ELBO": f"{scalars['elbo']:.1f}", "ms/step": f"{ms_per_step:.1f}"}
             if target % training.evaluate_every == 0 or target == training.steps:
-                accuracy = look(trainer, part, target, folder)
-                shown["count accuracy"] = f"{accuracy:.1%}"
-                reached = 0 < training.stop_at_accuracy <= accuracy
+                seen = look(trainer, part, target, folder)
+                accuracy = seen["count_accuracy"]
+                if accuracy is None:
+                    shown["objects"] = f"{seen['mean_count']:.2f}"
+                else:
+                    shown["count accuracy"] = f"{accuracy:.1%}"
+                    reached = 0 < training.stop_at_accuracy <= accuracy
             bar.set_postfix(shown, refresh=False)
             bar.update(num_steps)
             if reached or target % training.checkpoint_every == 0 or target == training.steps:
@@ -152,8 +165,8 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
     return ms_per_step
 
 
-def look(trainer: Trainer, held_out: Split, step: int, folder: Path) -> float:
-    """Evaluates, writes what is seen to the run's folder, and returns the count accuracy."""
+def look(trainer: Trainer, held_out: Split, step: int, folder: Path) -> dict:
+    """Evaluates, writes what is seen to the run's folder, and returns the metrics."""
     evaluation, config = evaluate(trainer.model, held_out), trainer.config.model
     write_scalars("held_out", evaluation.metrics, step)
     record = {"step": step, "seconds": float(trainer.seconds), **evaluation.metrics}
@@ -163,7 +176,7 @@ def look(trainer: Trainer, held_out: Split, step: int, folder: Path) -> float:
     collapse = metrics.collapsed(evaluation.scene.counts, config.max_objects)
     if collapse and step >= min(config.warm_start_steps, trainer.config.training.steps):
         tqdm.write(f"Collapse at step {step:,}: {collapse}.", file=sys.stderr)
-    return evaluation.metrics["count_accuracy"]
+    return evaluation.metrics
 
 
 def final_metrics(model: AIR, dataset: Dataset) -> dict:
@@ -184,7 +197,7 @@ def write_scalars(prefix: str, values: dict, step: int) -> None:
 
 def draw_samples(model: AIR, split: Split) -> np.ndarray:
     """The scenes of the split's first images, a row each; only the first is an empty one."""
-    chosen = [*np.flatnonzero(split.counts == 0)[:1], *np.flatnonzero(split.counts)]
+    chosen = [*np.flatnonzero(split.counts == 0)[:1], *np.flatnonzero(split.counts)]  # unknown: -1
     images = split[chosen[:SAMPLE_IMAGES]].float_images()
     steps = model.posterior_means(images)
     glimpses, recons = (

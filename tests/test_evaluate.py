@@ -29,7 +29,7 @@ IMAGES = 300
 def evaluated(trained, run_script, tmp_path_factory):
     """A copy of the trained run, evaluated; what was printed."""
     folder = shutil.copytree(trained[0], tmp_path_factory.mktemp("evaluated") / "run")
-    flags = ["--images", IMAGES, "--importance-samples", 3, "--rho", 0.1]
+    flags = ["--num-images", IMAGES, "--importance-samples", 3, "--rho", 0.1]
     done = run_script("evaluate.py", "--run", folder, *flags)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout

@@ -12,34 +12,43 @@ from air_tf.config import DataConfig, MultiDigitRecipe
 from air_tf.data.cache import cached
 from air_tf.data.digits import load_digits
 from air_tf.data.multi_mnist import compose, multi_mnist, segments
+from air_tf.data.own_images import load_own_images
 from air_tf.data.split import Composer, Split, as_float, batches, check_batch_size
 
 __all__ = ["Composer", "Dataset", "Split", "as_float", "batches", "check_batch_size", "load_splits"]
 
 
 class Dataset(NamedTuple):
-    """The splits by name, the digits they are made of, and a line that says so."""
+    """The splits by name, what they are made of, and lines that say so."""
 
     splits: dict[str, Split]
-    digits: str
-    fingerprint: str  # of the digits
+    digits: str  # "none" of one's own images
+    fingerprint: str  # of the digits or files
     description: str
-    segments: Callable[[str, Split], np.ndarray]  # (name of the split, a part of it) to (S, H, W)
-    compose: Composer  # images like those to train on
+    model_fields: dict  # of `ModelConfig`, that the images fix
+    segments: Callable[[str, Split], np.ndarray] | None  # (split's name, a part of it) to (S, H, W)
+    compose: Composer | None  # images like those to train on
 
 
 def load_splits(config: DataConfig, recipe: MultiDigitRecipe = MultiDigitRecipe()) -> Dataset:
     """Reads the data set from the cache, or makes it.
 
     Raises:
-        ValueError: the digits asked for cannot be had, or the cache's folder is a file.
+        ValueError: the digits or pictures asked for cannot be had, or the cache's folder is a file.
     """
+
+    def kept(version, make):
+        name = f"{config.dataset}-{version}.npz"
+        return cached(Path(config.cache_dir).expanduser() / name, make)
+
+    if config.dataset == "images":
+        own, fingerprint = load_own_images(config, kept)
+        return Dataset(own.splits, "none", fingerprint, own.description, own.model_fields, None, None)
     digits, description = load_digits(config)
     fingerprint = digits.fingerprint()
     version = hashlib.sha256(f"{recipe} {fingerprint}".encode()).hexdigest()[:12]
-    path = Path(config.cache_dir).expanduser() / f"{config.dataset}-{digits.name}-{version}.npz"
-    splits = cached(path, lambda: multi_mnist(digits, recipe))
+    splits = kept(f"{digits.name}-{version}", lambda: multi_mnist(digits, recipe))
     return Dataset(
-        splits, digits.name, fingerprint, description,
+        splits, digits.name, fingerprint, description, {"image_shape": splits["train"].image_shape},
         segments=functools.partial(segments, digits), compose=functools.partial(compose, digits, recipe),
     )  # fmt: skip

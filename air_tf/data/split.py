@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+UNKNOWN = -1  # the count of an image without labels
 Composer = Callable[[int, list[int]], np.ndarray]  # (number of images, seed) to (S, H, W, C) uint8
 
 
@@ -14,13 +15,27 @@ class Split:
     """Images with n objects each, n <= M; what is past an image's count is 0."""
 
     images: np.ndarray  # (S, H, W, C) uint8
-    counts: np.ndarray  # (S,) int32
+    counts: np.ndarray  # (S,) int32, or UNKNOWN
     labels: np.ndarray  # (S, M) int32: the objects' classes
     boxes: np.ndarray  # (S, M, 4) float32: tight, (ymin, xmin, ymax, xmax) as fractions of the image
     placements: np.ndarray  # (S, M, 4) int32: digit, side, top, left; draws the object's mask again
 
+    @classmethod
+    def of(cls, images: np.ndarray, counts: np.ndarray, boxes: np.ndarray) -> "Split":
+        """Images whose objects have boxes, but no class and no mask."""
+        shape = boxes.shape[:2]
+        return cls(images, counts, np.full(shape, -1), boxes, np.zeros((*shape, 4), np.int32))
+
     def __len__(self):
         return len(self.images)
+
+    def labelled(self) -> np.ndarray:
+        """Whether each image has a known count, `(S,)`."""
+        return self.counts != UNKNOWN
+
+    def boxed(self) -> np.ndarray:
+        """Whether each image has a known count and a box for every object, `(S,)`."""
+        return self.boxes.any(axis=-1).sum(axis=-1) == self.counts
 
     def __getitem__(self, part) -> "Split":
         """The images that a slice or an array of indices picks."""

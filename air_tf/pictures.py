@@ -1,0 +1,74 @@
+"""Picture files: found by a glob, read with their orientation and transparency."""
+
+import glob
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+LARGEST = 64_000_000  # pixels of a picture; a larger one is refused before it is decoded
+
+LARGEST_SENT = 1024  # pixels: a model sees far less
+
+
+def find_pictures(pattern: str) -> list[Path]:
+    """The picture files that a glob or a folder names, sorted; or the file itself.
+
+    Raises:
+        ValueError: there are none.
+    """
+    path = Path(pattern).expanduser()
+    if path.is_file():
+        return [path]
+    names = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
+    found = sorted(name for name in names if name.suffix.lower() in SUFFIXES and name.is_file())
+    if not found:
+        raise ValueError(f"Expected PNG or JPEG files. Received: {pattern}, which names none.")
+    return found
+
+
+def read_picture(source, channels: int = 3) -> np.ndarray:
+    """A PNG or JPEG file as it is looked at: turned by its EXIF orientation, on white where transparent.
+
+    Args:
+        source: a path, or an open binary file.
+        channels: 1 for grey, 3 for colour.
+
+    Returns:
+        `(h, w, channels)` uint8.
+
+    Raises:
+        ValueError: it cannot be read, is no PNG or JPEG, is cut short, or has over LARGEST pixels.
+    """
+    try:
+        with Image.open(source, formats=("PNG", "JPEG")) as picture:
+            if picture.width * picture.height > LARGEST:
+                raise ValueError(f"{picture.width} x {picture.height} pixels, over {LARGEST:,}")
+            picture.load()
+            return as_array(ImageOps.exif_transpose(picture), channels)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        name = getattr(source, "name", source)
+        raise ValueError(f"Expected a PNG or JPEG picture. Received: {name}: {error}") from error
+
+
+def as_png(pixels: np.ndarray) -> bytes:
+    """The file of `(h, w, 3)` uint8, for a model's `infer_encoded`; no side over LARGEST_SENT pixels."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((LARGEST_SENT, LARGEST_SENT))
+    file = io.BytesIO()
+    picture.save(file, "png", compress_level=1)
+    return file.getvalue()
+
+
+def as_array(picture: Image.Image, channels: int) -> np.ndarray:
+    """A Pillow picture of any mode as `(h, w, channels)` uint8."""
+    if picture.mode.startswith("I"):  # 16 bits a pixel
+        picture = Image.fromarray(np.uint8(np.asarray(picture, np.uint32) >> 8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+    return pixels.reshape(*pixels.shape[:2], channels)
