@@ -8,7 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from air_tf import cli
 from air_tf.run import load_model
-from air_tf.serving import EXPORTS, export
+from air_tf.serving import EXPORTS, docker_command, export
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,9 @@ class ExportConfig:
 
 def main() -> None:
     config = cli.parse(ExportConfig)
-    print(export(load_model(config.run), config.out))
+    version = export(load_model(config.run), config.out)
+    print(f"To serve it:\n{docker_command(version.parent)}")
+    print(version)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,18 @@ def side_by_side(pictures: list[Image.Image], columns: int) -> Image.Image:
     return sheet
 
 
+def glimpse_pairs(pairs: list[tuple[np.ndarray, np.ndarray]], side: int) -> Image.Image:
+    """Each step's glimpse above what it was decoded as, framed in its colour; one blank without any."""
+    frame = MARGIN // 2
+    columns = []
+    for step, pair in enumerate(pairs):
+        column = Image.new("RGB", (side + 2 * frame, 2 * side + 3 * frame), colour_of_step(step))
+        for i, glimpse in enumerate(pair):
+            column.paste(enlarge(glimpse, side, side), (frame, frame + i * (side + frame)))
+        columns.append(column)
+    return side_by_side(columns or [Image.new("RGB", (side, 2 * side), BACKGROUND)], len(pairs) or 1)
+
+
 def scene_row(image, boxes, reconstruction, glimpses, glimpse_recons, scores, count, zoom=ZOOM):
     """One image's inference from left to right, as in the paper's figure 3.
 

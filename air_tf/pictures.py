@@ -72,3 +72,15 @@ def as_array(picture: Image.Image, channels: int) -> np.ndarray:
         picture = Image.alpha_composite(white, picture)
     pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
     return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def inverted(pixels: np.ndarray) -> np.ndarray:
+    """`(h, w, 3)` uint8, with its greys turned round where its border is light."""
+    edges = pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]
+    return 255 - pixels if np.median(np.concatenate(edges)) > 127 else pixels
+
+
+def takes_light_grounds(model) -> bool:
+    """Whether a model was trained on pictures with a light ground, so turns their greys round itself."""
+    white = np.full((*model.image_shape[:2], 3), 255, np.uint8)
+    return bool(np.mean(model.prepare([as_png(white)])) < 0.5)

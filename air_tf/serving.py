@@ -1,19 +1,27 @@
 """The SavedModel: its endpoints, and writing it so that a server never sees half a version."""
 
 import os
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from air_tf.config import ModelConfig
 from air_tf.model import AIR
+from air_tf.pictures import as_png
 from air_tf.run import load_model
 from air_tf.scene import Scene, check_images
 
 EXPORTS = Path("exports", "air")
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
+MODEL_NAME = "air"  # under which TF Serving serves it
+SERVED_BATCHES = 1, 2, 4, 8, 16, 32, 64  # sizes to which TF Serving's batching pads
+GRPC_PORT, REST_PORT = 8500, 8501
+SERVING_IMAGE = "tensorflow/serving:2.19.1"
 
 
 def export(model: AIR, out: str | Path) -> Path:
@@ -45,12 +53,14 @@ def export(model: AIR, out: str | Path) -> Path:
         tf.TensorSpec((*objects, 3), tf.float32, "z_where"),
     )
 
-    # Trap: tf.saved_model.save of a Keras 3 model fails in the Session loader that TF Serving uses.
+    # Trap: tf.saved_model.save of a Keras 3 model fails in the Session loader that TF Serving uses. The
+    # variables that endpoints use are saved anyway: with track(model), each would be written twice.
     archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serving_default", lambda images: model(images)._asdict(), [images])
+    archive.add_endpoint("serving_default", lambda images: model(_checked(images))._asdict(), [images])
     archive.add_endpoint(
-        "encoded", lambda image_bytes: model.infer_encoded(image_bytes)._asdict(), [image_bytes]
+        "encoded",
+        lambda image_bytes: model.infer_encoded(_not_empty(image_bytes))._asdict(),
+        [image_bytes],
     )
     archive.add_endpoint(
         "prepare",
@@ -66,12 +76,29 @@ def export(model: AIR, out: str | Path) -> Path:
     try:
         try:
             archive.write_out(str(temporary / "model"), verbose=False)
+            write_warmup_requests(config, temporary / "model")
         except tf.errors.OpError as error:
             reason = str(error).splitlines()[0]
             raise OSError(f"The model cannot be written to {out}: {reason}") from error
+        write_server_configs(out)
         return _publish(temporary / "model", out)
     finally:
         shutil.rmtree(temporary)
+
+
+def _checked(images: tf.Tensor) -> tf.Tensor:
+    """The images; in the served graph, what `check_images` refuses is an InvalidArgumentError."""
+    valid = tf.reduce_all((images >= 0.0) & (images <= 1.0))  # false for NaN too
+    message = "Expected pixels in [0, 1]. Received: others, or NaN; from, to:"
+    bounds = tf.reduce_min(images), tf.reduce_max(images)
+    with tf.control_dependencies([tf.debugging.Assert(valid, [message, *bounds])]):
+        return _not_empty(images)
+
+
+def _not_empty(batch: tf.Tensor) -> tf.Tensor:
+    message = "Expected at least one image. Received: an empty batch."
+    with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(batch)[0], message)]):
+        return tf.identity(batch)
 
 
 def _publish(folder: Path, out: Path) -> Path:
@@ -85,6 +112,75 @@ def _publish(folder: Path, out: Path) -> Path:
         except OSError:
             if not version.exists():  # else another export took it: try the next
                 raise
+
+
+def write_warmup_requests(config: ModelConfig, folder: Path) -> None:
+    """Writes what TF Serving runs before a version answers: each endpoint at each SERVED_BATCHES.
+
+    Args:
+        config: `ModelConfig`.
+        folder: of the SavedModel.
+    """
+    from tensorflow_serving.apis import prediction_log_pb2  # slow to import
+
+    def same(value, *shape):  # a tensor of one value, stored once
+        return tf.make_tensor_proto(value, shape=shape)
+
+    path = folder / "assets.extra" / "tf_serving_warmup_requests"
+    path.parent.mkdir()
+    empty = as_png(np.zeros((*config.image_shape[:2], 3), np.uint8))
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for batch in SERVED_BATCHES:
+            files, objects = [empty] * batch, (batch, config.max_objects)
+            inputs = {
+                "serving_default": {"images": same(0.0, batch, *config.image_shape)},
+                "encoded": {"image_bytes": tf.make_tensor_proto(files)},
+                "prepare": {"image_bytes": tf.make_tensor_proto(files)},
+                "decode": {
+                    "counts": same(1, batch),
+                    "z_what": same(0.0, *objects, config.z_what_size),
+                    "z_where": same(1.0, *objects, 3),
+                },
+            }
+            for endpoint, tensors in inputs.items():
+                log = prediction_log_pb2.PredictionLog()
+                request = log.predict_log.request
+                request.model_spec.name = MODEL_NAME
+                request.model_spec.signature_name = endpoint
+                for name, tensor in tensors.items():
+                    request.inputs[name].CopyFrom(tensor)
+                writer.write(log.SerializeToString())
+
+
+def write_server_configs(out: Path) -> None:
+    """Writes TF Serving's batching.config, monitoring.config and models.config beside the versions."""
+    allowed = "\n".join(f"allowed_batch_sizes: {batch}" for batch in SERVED_BATCHES)
+    texts = {
+        "batching.config": f"max_batch_size {{ value: {SERVED_BATCHES[-1]} }}\n"
+        "batch_timeout_micros { value: 1000 }\n"
+        "max_enqueued_batches { value: 1000 }\n"
+        f"num_batch_threads {{ value: 2 }}\n{allowed}\n",
+        "monitoring.config": "prometheus_config {\n  enable: true\n"
+        '  path: "/monitoring/prometheus/metrics"\n}\n',
+        "models.config": f'model_config_list {{\n  config {{\n    name: "{MODEL_NAME}"\n'
+        f'    base_path: "/models/{MODEL_NAME}"\n    model_platform: "tensorflow"\n  }}\n}}\n',
+    }
+    for name, text in texts.items():
+        temporary = out / f".{name}.{os.getpid()}.part"
+        temporary.write_text(text)
+        os.replace(temporary, out / name)
+
+
+def docker_command(out: Path) -> str:
+    """How TF Serving's image serves the exports in `out`."""
+    folder = f"/models/{MODEL_NAME}"
+    return (
+        f"docker run --rm -p {GRPC_PORT}:8500 -p {REST_PORT}:8501 "
+        f"-v {shlex.quote(str(out.resolve()))}:{folder}:ro {SERVING_IMAGE} "
+        f"--model_config_file={folder}/models.config --model_config_file_poll_wait_seconds=60 "
+        f"--enable_batching=true --batching_parameters_file={folder}/batching.config "
+        f"--monitoring_config_file={folder}/monitoring.config"
+    )
 
 
 def default_model() -> Path:

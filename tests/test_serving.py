@@ -11,7 +11,10 @@ from PIL import Image
 from air_tf import serving
 
 random = np.random.default_rng(0)
-OUTPUTS = {"counts", "count_probs", "boxes", "scores", "reconstructions", "z_what", "z_where"}
+OUTPUTS = {
+    "counts", "count_probs", "boxes", "tight_boxes", "scores", "reconstructions", "z_what", "z_where",
+}  # fmt: skip
+CONFIGS = ["batching.config", "models.config", "monitoring.config"]
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +185,7 @@ def test_versions_count_up_and_no_half_written_one_is_seen(model, tmp_path, monk
     with pytest.raises(OSError, match="disk full"):
         serving.export(model, tmp_path)
     assert sorted(seen) == ["1", "2", "7", "8"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "7", "8"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "7", "8", *CONFIGS]
 
 
 def test_a_full_disk_leaves_nothing_behind(model, tmp_path):

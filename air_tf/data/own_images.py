@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from air_tf.config import DataConfig, ModelConfig
@@ -53,6 +54,8 @@ def own_images(paths: list[Path], model: ModelConfig) -> dict[str, Split]:
     Raises:
         ValueError: fewer than two can be read, or a file with labels is none.
     """
+    picture_spec = tf.TensorSpec((None, None, model.image_shape[2]), tf.uint8)
+    fit = tf.function(lambda picture: prepare(picture, model), input_signature=[picture_spec])
     images, edges, sizes, kept = [], [], [], []
     for path in tqdm(paths, desc="Reading pictures", unit=" pictures", leave=False, dynamic_ncols=True):
         try:
@@ -60,9 +63,9 @@ def own_images(paths: list[Path], model: ModelConfig) -> dict[str, Split]:
         except ValueError as error:
             tqdm.write(f"{error}: left out.", file=sys.stderr)
             continue
-        image, edge = prepare(picture, model)
-        images.append(np.uint8(np.round(image * 255)))
-        edges.append(edge)
+        image, edge = fit(picture)
+        images.append(np.uint8(np.round(image.numpy() * 255)))
+        edges.append(edge.numpy())
         sizes.append(picture.shape[:2])
         kept.append(path)
     if len(kept) < 2:

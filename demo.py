@@ -1,0 +1,190 @@
+"""Try a model with the mouse: python demo.py"""
+
+import base64
+import dataclasses
+import io
+import os
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # the page asks no other host for anything
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import numpy as np
+import tyro
+
+from air_tf import cli, figures
+from air_tf.config import MultiDigitRecipe
+from air_tf.data.digits import embedded_digits
+from air_tf.data.multi_mnist import compose
+from air_tf.evaluation import Predictor, canvases
+from air_tf.pictures import as_png, inverted, read_picture, takes_light_grounds
+from air_tf.remote import RemoteModel
+from air_tf.scene import Scene
+from air_tf.serving import default_model, load
+from air_tf.spatial_transformer import Attend
+
+CANVAS, PEN = 400, 18  # pixels: the drawing's side, its strokes
+SEND_EVERY = 60  # milliseconds, while one draws
+GLIMPSE_SIZE, SHOWN_HEIGHT = 28, 150  # pixels
+TEST_IMAGES = 50  # of which the button shows one after the other
+
+CSS = "footer { display: none !important; }"
+BOARD = """<canvas width="${side}" height="${side}"></canvas><button>Clear</button>"""
+BOARD_CSS = """canvas { width: 100%; background: white; border: 1px solid #bbb; border-radius: 8px;
+cursor: crosshair; touch-action: none; } button { width: 100%; padding: 4px; cursor: pointer; }"""
+DRAW = """
+const canvas = element.querySelector('canvas'), pen = canvas.getContext('2d');
+let last = null, waiting = null;
+function clear() { pen.fillStyle = 'white'; pen.fillRect(0, 0, canvas.width, canvas.height); }
+function send() { waiting = null; props.value = canvas.toDataURL('image/png'); trigger('input'); }
+function sendSoon() { waiting = waiting || setTimeout(send, props.interval); }
+function place(event) {
+    const box = canvas.getBoundingClientRect(), scale = canvas.width / box.width;
+    return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
+}
+function line(to) {
+    pen.lineWidth = props.pen; pen.lineCap = 'round';
+    pen.beginPath(); pen.moveTo(...last); pen.lineTo(...to); pen.stroke();
+    last = to; sendSoon();
+}
+canvas.onpointerdown = event => {
+    canvas.setPointerCapture(event.pointerId); last = place(event); line(last);
+};
+canvas.onpointermove = event => { if (last) line(place(event)); };
+canvas.onpointerup = canvas.onpointercancel = () => { last = null; };
+element.querySelector('button').onclick = () => { clear(); sendSoon(); };
+clear();
+"""
+INTRODUCTION = """# Attend, infer, repeat
+Draw one or two digits **apart from each other**, drop a picture, or look at a test image. The model has
+learned to count, box and encode objects without a single label."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoConfig:
+    """A page on which one draws with the mouse and sees what a model sees."""
+
+    saved_model: str = ""
+    """A SavedModel or a run (default: the newest export in exports/air, else pretrained/)."""
+
+    serving: str = ""
+    """Instead: HOST:PORT of a running TF Serving's gRPC."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets others in."""
+
+    port: int = 7860
+    """Port of the page."""
+
+
+class Demo:
+    """What the page shows of a picture.
+
+    Args:
+        model: `Predictor`.
+    """
+
+    def __init__(self, model: Predictor):
+        self.model = model
+        self.inverts = not takes_light_grounds(model)
+        self.attend = Attend(GLIMPSE_SIZE)
+        self.test_images = compose(embedded_digits(), MultiDigitRecipe(), TEST_IMAGES, [0])
+        self.shown = 0
+        self.look(np.full((CANVAS, CANVAS, 3), 255, np.uint8))  # the first call takes its time
+
+    def look(self, pixels: np.ndarray) -> tuple:
+        """Of a picture `(h, w, 3)` uint8: the counts' probabilities, boxes, build-up and glimpses."""
+        started = time.perf_counter()
+        images = np.asarray(self.model.prepare([as_png(inverted(pixels) if self.inverts else pixels)]))
+        scene = Scene(*map(np.asarray, self.model.infer(images)))
+        count, drawn = int(scene.counts[0]), canvases(self.model, scene)[0]
+        probabilities = {
+            f"{n} object{'s' * (n != 1)}": float(p) for n, p in enumerate(scene.count_probs[0])
+        }
+        zoom = SHOWN_HEIGHT // images.shape[1]
+        boxed = figures.with_boxes(images[0], scene.tight_boxes[0, :count], 2 * zoom)
+        windows = figures.with_boxes(images[0], scene.boxes[0, :count], zoom)
+        steps = [figures.with_boxes(canvas, [], zoom) for canvas in drawn[1 : count + 1]]
+        built = figures.side_by_side([windows, *steps], len(drawn))
+        glimpses = [self.attend(images, where[None])[0].numpy() for where in scene.z_where[0, :count]]
+        decoded = np.diff(drawn, axis=0)[:count]
+        pairs = [(g, self.attend(d[None], w[None])[0].numpy())
+                 for g, d, w in zip(glimpses, decoded, scene.z_where[0])]  # fmt: skip
+        strip = figures.glimpse_pairs(pairs, GLIMPSE_SIZE * 3)
+        seconds = time.perf_counter() - started
+        return probabilities, boxed, built, strip, f"{count} found in {1000 * seconds:.0f} ms"
+
+    def drawn(self, data_url: str) -> tuple:
+        """Of what is drawn."""
+        return self.look(read_picture(io.BytesIO(base64.b64decode(data_url.partition(",")[2]))))
+
+    def dropped(self, path: str) -> tuple:
+        """Of a file."""
+        import gradio as gr
+
+        try:
+            return self.look(read_picture(path))
+        except ValueError as error:
+            raise gr.Error(
+                str(error).replace(path, os.path.basename(path)), print_exception=False
+            ) from error
+
+    def next_test_image(self) -> tuple:
+        """Of the next of the test images."""
+        self.shown += 1
+        return self.look(np.repeat(self.test_images[self.shown % TEST_IMAGES], 3, axis=-1))
+
+
+def page(demo: Demo):
+    """The gradio page."""
+    import gradio as gr
+
+    with gr.Blocks(title="air_tf", analytics_enabled=False) as blocks:
+        gr.Markdown(INTRODUCTION)
+        with gr.Row():
+            with gr.Column(min_width=CANVAS + 40, scale=0):
+                drawing = gr.HTML(
+                    "", html_template=BOARD, css_template=BOARD_CSS, js_on_load=DRAW, elem_id="drawing",
+                    side=CANVAS, pen=PEN, interval=SEND_EVERY,
+                )  # fmt: skip
+                test_image = gr.Button("Load a test image", elem_id="test-image")
+                file = gr.File(
+                    label="Or drop a picture", file_types=[".png", ".jpg", ".jpeg"], height=120,
+                    elem_id="file",
+                )  # fmt: skip
+            with gr.Column():
+                counts = gr.Label(label="How many objects", elem_id="counts")
+                said = gr.Markdown(elem_id="said")
+                picture = {"interactive": False, "buttons": [], "show_label": False, "format": "png"}
+                gr.Markdown("**What the model sees, and where**")
+                boxed = gr.Image(label="boxes", height=320, **picture)
+                gr.Markdown("**The windows it looked through, and its reconstruction step by step**")
+                built = gr.Image(label="steps", **picture)
+                gr.Markdown("**Each glimpse, and below what it was decoded as**")
+                strip = gr.Image(label="glimpses", **picture)
+        shown = [counts, boxed, built, strip, said]
+        once = {"show_progress": "hidden", "trigger_mode": "always_last", "queue": False}
+        drawing.input(demo.drawn, drawing, shown, **once)
+        file.upload(demo.dropped, file, shown, **once)
+        test_image.click(demo.next_test_image, None, shown, **once)
+    return blocks
+
+
+def main() -> None:
+    config = tyro.cli(DemoConfig)
+    if config.saved_model and config.serving:
+        given = f"--saved-model {config.saved_model} --serving {config.serving}"
+        raise ValueError(f"Expected either --saved-model or --serving. Received: {given}.")
+    place = config.serving or config.saved_model or default_model()
+    model = RemoteModel(config.serving) if config.serving else load(place)
+    print(f"The model: {place}.", flush=True)
+    page(Demo(model)).launch(
+        server_name=config.host, server_port=config.port, css=CSS, show_error=True, share=False,
+        footer_links=[], ssr_mode=False,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
