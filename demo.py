@@ -90,7 +90,8 @@ class Demo:
         self.model = model
         self.inverts = not takes_light_grounds(model)
         self.attend = Attend(GLIMPSE_SIZE)
-        self.test_images = compose(embedded_digits(), MultiDigitRecipe(), TEST_IMAGES, [0])
+        images = compose(embedded_digits(), MultiDigitRecipe(), TEST_IMAGES, [0])
+        self.test_images = images[images.any(axis=(1, 2, 3))]
         self.shown = 0
         self.look(np.full((CANVAS, CANVAS, 3), 255, np.uint8))  # the first call takes its time
 
@@ -121,20 +122,19 @@ class Demo:
         return self.look(read_picture(io.BytesIO(base64.b64decode(data_url.partition(",")[2]))))
 
     def dropped(self, path: str) -> tuple:
-        """Of a file."""
+        """Of a file; of one that cannot be read, the reason, and the rest stays as it is."""
         import gradio as gr
 
         try:
             return self.look(read_picture(path))
         except ValueError as error:
-            raise gr.Error(
-                str(error).replace(path, os.path.basename(path)), print_exception=False
-            ) from error
+            return (gr.skip(),) * 4 + (f"**{str(error).replace(path, os.path.basename(path))}**",)
 
     def next_test_image(self) -> tuple:
         """Of the next of the test images."""
+        image = self.test_images[self.shown % len(self.test_images)]
         self.shown += 1
-        return self.look(np.repeat(self.test_images[self.shown % TEST_IMAGES], 3, axis=-1))
+        return self.look(np.repeat(image, 3, axis=-1))
 
 
 def page(demo: Demo):
@@ -159,11 +159,11 @@ def page(demo: Demo):
                 said = gr.Markdown(elem_id="said")
                 picture = {"interactive": False, "buttons": [], "show_label": False, "format": "png"}
                 gr.Markdown("**What the model sees, and where**")
-                boxed = gr.Image(label="boxes", height=320, **picture)
+                boxed = gr.Image(label="boxes", elem_id="boxes", height=320, **picture)
                 gr.Markdown("**The windows it looked through, and its reconstruction step by step**")
-                built = gr.Image(label="steps", **picture)
+                built = gr.Image(label="steps", elem_id="steps", **picture)
                 gr.Markdown("**Each glimpse, and below what it was decoded as**")
-                strip = gr.Image(label="glimpses", **picture)
+                strip = gr.Image(label="glimpses", elem_id="glimpses", **picture)
         shown = [counts, boxed, built, strip, said]
         once = {"show_progress": "hidden", "trigger_mode": "always_last", "queue": False}
         drawing.input(demo.drawn, drawing, shown, **once)

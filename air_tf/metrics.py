@@ -16,7 +16,11 @@ from scipy.optimize import linear_sum_assignment
 
 
 def count_accuracy(counts: np.ndarray, true_counts: np.ndarray) -> float:
-    """Share of images whose count is right."""
+    """Share of images whose count is right.
+
+    >>> count_accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 1]))
+    0.75
+    """
     return float(np.mean(counts == true_counts))
 
 
@@ -30,7 +34,11 @@ def count_accuracy_by_count(counts: np.ndarray, true_counts: np.ndarray) -> dict
 
 
 def count_error(counts: np.ndarray, true_counts: np.ndarray) -> float:
-    """Mean of |inferred - true count|, objects."""
+    """Mean of |inferred - true count|, objects.
+
+    >>> count_error(np.array([0, 3]), np.array([0, 1]))
+    1.0
+    """
     return float(np.mean(np.abs(np.subtract(counts, true_counts, dtype=np.int64))))
 
 
@@ -61,7 +69,12 @@ def collapsed(counts: np.ndarray, max_objects: int, share: float = 0.99) -> str 
 
 
 def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of each of `(n, 4)` with each of `(m, 4)`: `(n, m)`."""
+    """Intersection over union of each of `(n, 4)` with each of `(m, 4)`: `(n, m)`.
+
+    >>> halves = np.array([[0.0, 0.0, 1.0, 0.5], [0.0, 0.5, 1.0, 1.0]])
+    >>> pairwise_iou(halves, np.array([[0.0, 0.0, 1.0, 1.0]])).tolist()
+    [[0.5], [0.5]]
+    """
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     intersection = np.prod(np.maximum(high - low, 0.0), axis=-1)

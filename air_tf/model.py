@@ -305,7 +305,7 @@ class AIR(keras.Model):
         terms = self.terms(x, self.sample_noise(tf.shape(x)[0], 0, NO_REPLICA))
         return self._update_metrics(terms, x, counts)
 
-    def _update_metrics(self, terms: Terms, x, counts) -> dict[str, tf.Tensor]:
+    def _update_metrics(self, terms: Terms, x, counts) -> dict:
         for name, values in terms._asdict().items():
             self.term_metrics[name].update_state(values)
         results = {name: metric.result() for name, metric in self.term_metrics.items()}

@@ -114,7 +114,7 @@ def _steps(values: np.ndarray) -> list[np.ndarray]:
 
 def attend(images: np.ndarray, z_where: np.ndarray) -> np.ndarray:
     """The glimpses at `z_where (B, 3)`, `(B, SPRITE_SIZE, SPRITE_SIZE, C)`."""
-    return keras.ops.convert_to_numpy(Attend(SPRITE_SIZE)(images, z_where))
+    return np.asarray(keras.ops.convert_to_numpy(Attend(SPRITE_SIZE)(images, z_where)))
 
 
 def traversal(model: Predictor, scene: Scene, image_shape):

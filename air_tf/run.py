@@ -156,7 +156,7 @@ def read_config(folder: Path) -> dict:
     try:
         record = read_json(path)
         ModelConfig.from_json(record["model"])
-        record["data"], record["training"], record["digits_fingerprint"]
+        _ = record["data"], record["training"], record["digits_fingerprint"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"Expected the config of a run in {path}. Received: {reason}") from error

@@ -1,6 +1,6 @@
 """What goes into a model and what comes out."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -8,6 +8,7 @@ from PIL import Image
 
 from air_tf import figures
 
+Array = Any  # a tensor, or a NumPy array
 COLUMNS = 8  # images side by side in a drawing
 SHOWN = 10  # images in a table
 
@@ -15,14 +16,14 @@ SHOWN = 10  # images in a table
 class Scene(NamedTuple):
     """What AIR sees in a batch of images; past an image's count, boxes are zeros."""
 
-    counts: tf.Tensor  # (B,) int32, the most probable number of objects
-    count_probs: tf.Tensor  # (B, N + 1), q(n)
-    boxes: tf.Tensor  # (B, N, 4), (ymin, xmin, ymax, xmax) as fractions of the image
-    tight_boxes: tf.Tensor  # (B, N, 4), the same, of each object's ink
-    scores: tf.Tensor  # (B, N), q(n >= i)
-    reconstructions: tf.Tensor  # (B, H, W, C), of the counted objects
-    z_what: tf.Tensor  # (B, N, z_what_size)
-    z_where: tf.Tensor  # (B, N, 3), (scale, shift_x, shift_y)
+    counts: Array  # (B,) int32, the most probable number of objects
+    count_probs: Array  # (B, N + 1), q(n)
+    boxes: Array  # (B, N, 4), (ymin, xmin, ymax, xmax) as fractions of the image
+    tight_boxes: Array  # (B, N, 4), the same, of each object's ink
+    scores: Array  # (B, N), q(n >= i)
+    reconstructions: Array  # (B, H, W, C), of the counted objects
+    z_what: Array  # (B, N, z_what_size)
+    z_where: Array  # (B, N, 3), (scale, shift_x, shift_y)
 
     def __str__(self):
         """A table of the first images: counts, their probability, tight boxes in hundredths."""
@@ -58,6 +59,10 @@ class Scene(NamedTuple):
 
 def check_images(images, image_shape: tuple[int, int, int]) -> None:
     """Refuses what is no batch of images in [0, 1].
+
+    >>> check_images(np.full((2, 50, 50, 1), 255.0), (50, 50, 1))
+    Traceback (most recent call last):
+    ValueError: Expected pixels in [0, 1]. Received: pixels from 255 to 255.
 
     Raises:
         ValueError: says what was expected and what came.

@@ -201,6 +201,13 @@ def load(folder: str | Path) -> "AIR | ServedModel":
     Both have `infer(images)`, which gives a `Scene`, `infer_encoded(image_bytes)`, `decode` and
     `image_shape`.
 
+    >>> model = load(PRETRAINED)
+    >>> image = np.zeros((1, 50, 50, 1), np.float32)
+    >>> image[0, 10:30, 24:27] = 1.0
+    >>> print(model.infer(image))
+    image  objects  probability  tight boxes (ymin xmin ymax xmax, % of the image)
+        0        1       100.0%  20 48 60 54
+
     Raises:
         ValueError: the folder is neither.
     """

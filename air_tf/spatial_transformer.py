@@ -89,6 +89,9 @@ def boxes(z_where: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
 
     Returns:
         `(..., 4)`: (ymin, xmin, ymax, xmax) as fractions of the image, clipped to [0, 1].
+
+    >>> print(boxes(tf.constant([2.0, 0.0, 0.0]), (51, 51, 1)).numpy().round(3))
+    [0.255 0.255 0.745 0.745]
     """
     height, width, _ = image_shape
     scale, shift_x, shift_y = tf.unstack(z_where, axis=-1)

@@ -44,7 +44,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return (resolver.task_type, resolver.task_id) == (first, 0)
 
 
-def make_optimizers(config: TrainingConfig, num_replicas: int = 1) -> list[keras.optimizers.Optimizer]:
+def make_optimizers(config: TrainingConfig, num_replicas: int = 1) -> list[keras.optimizers.Adam]:
     """Adam on gradients clipped by their global norm: for the model, and for nvil's baseline.
 
     Keras clips before it adds up the replicas' gradients, so each may have its share of the norm.

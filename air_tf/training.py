@@ -73,7 +73,7 @@ def train(config: Config) -> tuple[Path, dict]:
         # All workers of a strategy compute the same; only the chief's files are kept.
         chief, resume = is_chief(strategy), config.run.resume
         kept = run_folder.open_folder(config, dataset.fingerprint) if chief or resume else None
-        folder = kept if chief else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = kept if kept and chief else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(run_folder.lock(folder))
         config_text = run_folder.write_config(config, dataset.fingerprint, folder)
         images = dataset.compose if config.training.fresh_images else dataset.splits["train"].images

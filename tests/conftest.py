@@ -7,6 +7,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import filelock
 import keras
 import numpy as np
 import pytest
@@ -66,10 +67,13 @@ def run_script(cache_dir):
 
 
 @pytest.fixture(scope="session")
-def trained(run_script, tmp_path_factory):
-    """A short real run, and what it printed."""
-    runs = tmp_path_factory.mktemp("runs")
+def trained(run_script, tmp_path_factory, testrun_uid):
+    """A short real run, and what it printed: one for all workers."""
+    runs = tmp_path_factory.getbasetemp().parent / f"runs-{testrun_uid}"
     flags = ["--steps", 1500, "--warm-start-steps", 500, "--evaluate-every", 750]
-    done = run_script("train.py", "--runs-dir", runs, "--name", "short", *flags)
-    assert done.returncode == 0, done.stderr
-    return runs / "short", done.stdout
+    with filelock.FileLock(f"{runs}.lock"):
+        if not runs.exists():
+            done = run_script("train.py", "--runs-dir", runs, "--name", "short", *flags)
+            assert done.returncode == 0, done.stderr
+            (runs / "printed").write_text(done.stdout)
+    return runs / "short", (runs / "printed").read_text()

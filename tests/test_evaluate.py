@@ -20,6 +20,7 @@ from air_tf.config import DataConfig
 from air_tf.data import Split, load_splits
 from air_tf.evaluation import canvases, evaluate_fully, infer_all
 from air_tf.objectives import Terms
+from air_tf.pictures import as_png
 from air_tf.serving import ServedModel, export
 
 IMAGES = 300
@@ -115,6 +116,21 @@ def test_a_saved_model_gives_the_same_figures_without_the_elbo(evaluated, held_o
     assert set(report.make_figures(served, results.scene, split, [])) >= {"progress", "where"}
 
 
+def test_a_run_and_its_export_load_alike(trained, held_out, tmp_path):
+    run = air_tf.load(trained[0])
+    served = air_tf.load(export(run, tmp_path).parent)
+    split = held_out[0][:12]
+    images = split.float_images()
+    for ours, theirs in zip(run.infer(images), served.infer(images)):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    files = [as_png(np.repeat(image, 3, axis=-1)) for image in split.images]
+    np.testing.assert_allclose(served.prepare(files), images, atol=1e-3)
+    for ours, theirs in zip(run.infer_encoded(files), served.infer_encoded(files)):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    with pytest.raises(ValueError, match="Expected a SavedModel"):
+        air_tf.load(tmp_path / "none")
+
+
 def test_canvases_are_the_reconstructions_object_by_object(small_model, small_images):
     small_model.cell.pres_head.outputs.bias.assign([0.1])
     scene = air_tf.Scene(*(v.numpy() for v in small_model.infer(small_images)))
@@ -128,7 +144,7 @@ def test_object_labels_are_those_of_the_boxes_they_match():
     boxes = np.float32([[0.1, 0.1, 0.3, 0.3], [0.6, 0.6, 0.9, 0.9], [0, 0.8, 0.1, 0.9]])
     scene = air_tf.Scene(
         counts=np.array([3, 0]), count_probs=None, boxes=np.stack([boxes[[2, 1, 0]], 0 * boxes]),
-        scores=None, reconstructions=None, z_what=None, z_where=None,
+        tight_boxes=None, scores=None, reconstructions=None, z_what=None, z_where=None,
     )  # fmt: skip
     zeros = np.zeros((2, 50, 50, 1), np.uint8)
     labels = np.array([[7, 4, 0], [0, 0, 0]])

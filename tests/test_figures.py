@@ -27,7 +27,7 @@ def test_samples_picture_shows_every_image():
     images = np.full((3, 20, 20, 1), 0.5)
     scene = Scene(
         counts=np.array([0, 1, 2]), count_probs=random.random((3, 3)),
-        boxes=np.tile([0.1, 0.2, 0.8, 0.2], (3, 2, 1)),
+        boxes=np.tile([0.1, 0.2, 0.8, 0.2], (3, 2, 1)), tight_boxes=np.zeros((3, 2, 4)),
         scores=random.random((3, 2)), reconstructions=random.random((3, 20, 20, 1)),
         z_what=random.random((3, 2, 4)), z_where=random.random((3, 2, 3)),
     )  # fmt: skip

@@ -67,7 +67,7 @@ def embedded_digits() -> Digits:
     from sklearn import datasets  # slow to import
 
     images, labels = datasets.load_digits(return_X_y=True)
-    images = np.uint8(np.round(images.reshape(-1, 8, 8) * (255 / 16)))
+    images = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     size, margin = (EMBEDDED_INK_SIZE,) * 2, (DIGIT_SIZE - EMBEDDED_INK_SIZE) // 2
     resized = [Image.fromarray(image).resize(size, Image.Resampling.BICUBIC) for image in images]
     images = np.pad(np.stack(resized), [(0, 0), (margin, margin), (margin, margin)])

@@ -4,6 +4,7 @@ Beside the pictures may lie `counts.csv`, with a header and columns file,count, 
 COCO's layout (images with id and file_name; annotations with image_id and bbox in pixels).
 """
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -85,14 +86,12 @@ def first_pictures(paths: list[Path], channels: int) -> list[np.ndarray]:
     Raises:
         ValueError: none of them can be read.
     """
-    pictures = []
-    for path in paths[:: -(-len(paths) // LOOKED_AT)]:
-        try:
+    pictures, looked_at = [], paths[:: -(-len(paths) // LOOKED_AT)]
+    for path in looked_at:
+        with contextlib.suppress(ValueError):  # reported when all are read
             pictures.append(read_picture(path, channels))
-        except ValueError as error:
-            last = error
     if not pictures:
-        raise last
+        raise ValueError(f"Expected pictures that can be read. Received: {looked_at[0]} and others.")
     return pictures
 
 

@@ -1,0 +1,137 @@
+"""The page in a real browser, headless."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from air_tf.serving import PRETRAINED
+from tests.conftest import REPOSITORY
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+SECONDS = 60  # for what should take far less
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def started(*flags):
+    """demo.py on a free port, and its address once it answers."""
+    port = free_port()
+    command = [sys.executable, REPOSITORY / "demo.py", "--port", port, *flags]
+    process = subprocess.Popen(
+        [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY
+    )
+    for line in process.stdout:
+        if "Running on" in line:
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            return process, f"http://127.0.0.1:{port}"
+    raise AssertionError(f"{process.wait()}")
+
+
+@pytest.fixture(scope="module")
+def demo():
+    process, url = started("--saved-model", PRETRAINED)
+    yield url
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture
+def browser_page(demo):
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1200, "height": 1300})
+        page.set_default_timeout(1000 * SECONDS)
+        page.hosts = set()
+        page.on("request", lambda request: page.hosts.add(request.url.split("/")[:3][-1]))
+        page.goto(demo)
+        page.wait_for_selector("#drawing canvas")
+        yield page
+        browser.close()
+
+
+def stroke(page, *points):
+    """A line with the mouse through points given as fractions of the drawing."""
+    box = page.locator("#drawing canvas").bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=8)
+    page.mouse.up()
+
+
+def wait_for_count(page, count):
+    page.wait_for_function(
+        f"document.querySelector('#said').innerText.startsWith('{count} found')",
+    )
+
+
+def test_two_strokes_apart_are_two_objects_and_no_other_host_is_asked(browser_page, demo):
+    page = browser_page
+    stroke(page, (0.25, 0.15), (0.25, 0.4))
+    wait_for_count(page, 1)
+    stroke(page, (0.7, 0.6), (0.7, 0.85))
+    wait_for_count(page, 2)
+    assert page.inner_text("#counts").split("\n")[1].strip() == "2 objects"
+    assert page.locator("#boxes img, #steps img, #glimpses img").count() == 3
+    page.click("#drawing button")
+    wait_for_count(page, 0)
+    hosts = {host for host in page.hosts if host and not host.startswith(("data:", "blob:"))}
+    assert hosts == {demo.removeprefix("http://")}
+
+
+def test_a_dropped_picture_is_looked_at_and_a_bad_one_is_said(browser_page, tmp_path):
+    page = browser_page
+    picture = np.zeros((200, 200), np.uint8)
+    picture[30:90, 50:58], picture[120:180, 140:148] = 255, 255
+    Image.fromarray(picture).save(tmp_path / "strokes.png")
+    page.set_input_files("#file input", str(tmp_path / "strokes.png"))
+    wait_for_count(page, 2)
+    page.reload()
+    page.wait_for_selector("#drawing canvas")
+    (tmp_path / "text.png").write_text("not a picture")
+    page.set_input_files("#file input", str(tmp_path / "text.png"))
+    page.wait_for_selector("text=Expected a PNG or JPEG picture")
+    page.click("#test-image")  # it goes on
+    page.wait_for_function("document.querySelector('#said').innerText.includes('found')")
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--serving", "127.0.0.1:1"], "UNAVAILABLE"),
+        (["--saved-model", "nowhere"], "Expected a SavedModel"),
+        (["--serving", "a:1", "--saved-model", "b"], "Expected either"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(run_script, flags, words):
+    done = run_script("demo.py", *flags)
+    assert done.returncode == 2
+    assert words in done.stderr.splitlines()[-1]
+
+
+def test_a_port_in_use_is_said(demo, run_script):
+    port = demo.rpartition(":")[2]
+    done = run_script("demo.py", "--saved-model", PRETRAINED, "--port", port)
+    assert done.returncode == 2
+    assert port in done.stderr.splitlines()[-1]
+    assert urllib.request.urlopen(demo).status == 200  # the other goes on

@@ -1,0 +1,186 @@
+import csv
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
+from air_tf.data import load_splits
+from air_tf.data.split import UNKNOWN
+from air_tf.run import load_model
+from air_tf.training import train
+
+random = np.random.default_rng(0)
+
+
+def draw(folder, number=20, size=(60, 40), ground=200, ink=40):
+    """Pictures with a square in a random place; those with an even number have none."""
+    folder.mkdir(exist_ok=True)
+    corners = {}
+    for i in range(number):
+        picture = np.full(size, ground, np.uint8)
+        if i % 2:
+            top, left = random.integers(0, size[0] - 12), random.integers(0, size[1] - 12)
+            picture[top : top + 12, left : left + 12] = ink
+            corners[f"{i:02}.png"] = int(left), int(top)
+        Image.fromarray(picture).save(folder / f"{i:02}.png")
+    return corners
+
+
+def write_boxes(folder, corners, number=20):
+    images = [{"id": i, "file_name": f"{i:02}.png"} for i in range(number)]
+    annotations = [
+        {"id": i, "image_id": int(name[:2]), "category_id": 1, "bbox": [*corner, 12, 12]}
+        for i, (name, corner) in enumerate(corners.items())
+    ]
+    (folder / "boxes.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+
+
+def write_counts(folder, rows):
+    with open(folder / "counts.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("file", "count"), *rows])
+
+
+@pytest.fixture
+def config(tmp_path):
+    return DataConfig(
+        dataset="images", images=str(tmp_path / "own"), image_size=(30, 30),
+        cache_dir=str(tmp_path / "cache"),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "own"
+
+
+def all_of(dataset):
+    return [np.concatenate([getattr(s, name) for s in dataset.splits.values()])
+            for name in ("images", "counts", "boxes")]  # fmt: skip
+
+
+def test_dark_squares_come_out_light_with_their_boxes(config, folder):
+    write_boxes(folder, draw(folder))
+    dataset = load_splits(config)
+    expected = {"image_shape": (30, 30, 1), "dark_objects": True, "subtract_ground": True}
+    assert dataset.model_fields == expected
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 18, "test": 2}
+    images, counts, boxes = all_of(dataset)
+    assert sorted(counts) == [0] * 10 + [1] * 10
+    for image, box in zip(images[counts == 1], boxes[counts == 1, 0]):
+        bright = image[..., 0] > 0.5 * image.max()
+        rows, columns = np.nonzero(bright)
+        ink = np.array([rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]) / 30
+        np.testing.assert_allclose(box, ink, atol=1.01 / 30)  # 60 x 40 is shrunk by 1/2
+    assert not images[counts == 0].any() and not boxes[counts == 0].any()
+
+
+@pytest.mark.parametrize(
+    "ground, ink, invert, dark",
+    [(200, 40, "auto", True), (10, 240, "auto", False), (120, 200, "auto", False),
+     (200, 40, "no", False), (10, 240, "yes", True)],
+)  # fmt: skip
+def test_polarity(config, folder, ground, ink, invert, dark):
+    draw(folder, ground=ground, ink=ink)
+    dataset = load_splits(dataclasses.replace(config, invert=invert))
+    assert dataset.model_fields["dark_objects"] is dark
+
+
+def test_the_object_size_sets_the_scale_prior(config, folder):
+    draw(folder)
+    dataset = load_splits(dataclasses.replace(config, object_size=12))
+    # 12 pixels of 60 x 40 are 6 of 30; the window is 1.1 times that
+    mean, deviation = dataset.model_fields["scale_prior"]
+    assert mean == pytest.approx(30 / 6.6, abs=1e-3)
+    assert deviation / mean == pytest.approx(0.2 / 3.0, abs=1e-3)
+    assert "Objects of 12 pixels are 6.0 of the model's 30" in dataset.description
+    for size in (0.5, 100):
+        with pytest.raises(ValueError, match="Expected an object_size between"):
+            load_splits(dataclasses.replace(config, object_size=size))
+
+
+def test_counts_are_known_only_where_they_are_given(config, folder):
+    draw(folder)
+    _, counts, boxes = all_of(load_splits(config))
+    assert (counts == UNKNOWN).all() and boxes.shape == (20, 0, 4)
+    write_counts(folder, [("00.png", 0), ("01.png", 3), ("other.png", 5)])
+    _, counts, _ = all_of(load_splits(config))
+    assert sorted(counts) == [UNKNOWN] * 18 + [0, 3]
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [("counts.csv", "name,n\n1,2\n"), ("counts.csv", "file,count\n00.png,many\n"),
+     ("counts.csv", "file,count\n00.png,-1\n"), ("boxes.json", "{"), ("boxes.json", "[]"),
+     ("boxes.json", '{"images": [{"id": 1, "file_name": "00.png"}], '
+                    '"annotations": [{"image_id": 1, "bbox": [1, 2]}]}')],
+)  # fmt: skip
+def test_labels_in_another_layout_are_refused(config, folder, name, text):
+    draw(folder)
+    (folder / name).write_text(text)
+    with pytest.raises(ValueError, match=f"Expected .* in .*{re.escape(name)}. Received: "):
+        load_splits(config)
+
+
+def test_a_bad_file_is_reported_and_left_out(config, folder, capsys):
+    draw(folder, number=6)
+    (folder / "bad.png").write_text("no picture")
+    assert len(all_of(load_splits(config))[0]) == 6
+    assert "bad.png" in capsys.readouterr().err
+
+
+def test_changed_files_are_read_anew(config, folder):
+    draw(folder, number=6)
+    first = load_splits(config)
+    again = load_splits(config)
+    assert first.fingerprint == again.fingerprint
+    draw(folder, number=8)
+    assert len(all_of(load_splits(config))[0]) == 8
+
+
+def test_what_does_not_go_together_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="--dataset images together with --images"):
+        DataConfig(dataset="images")
+    with pytest.raises(ValueError, match="--dataset images together with --images"):
+        DataConfig(images="x")
+    with pytest.raises(ValueError, match="digits to be one of auto, none for images"):
+        DataConfig(dataset="images", images="x", digits="mnist")
+    empty = DataConfig(dataset="images", images=str(tmp_path), cache_dir=str(tmp_path))
+    with pytest.raises(ValueError, match="which names none"):
+        load_splits(empty)
+
+
+def test_a_run_without_labels_says_null_and_its_model_takes_files(config, folder, tmp_path):
+    draw(folder)
+    model = ModelConfig(
+        max_objects=2, glimpse_size=12, z_what_size=4, embedding_units=8, lstm_units=8, hidden_units=8
+    )
+    training = TrainingConfig(steps=4, batch_size=8, evaluate_every=2, checkpoint_every=4)
+    run = RunConfig(runs_dir=str(tmp_path / "runs"))
+    run_folder, metrics = train(Config(config, model, training, run))
+    assert run_folder.name == "images-seed0"
+    assert metrics["count_accuracy"] is None and metrics["count_accuracy_by_count"] == {}
+    assert sum(metrics["count_histogram"].values()) == pytest.approx(1)
+    assert metrics["digits"] == "none" and metrics["dataset"] == "images"
+    loaded = load_model(run_folder)
+    assert loaded.config.dark_objects and loaded.config.subtract_ground
+    file = (folder / "01.png").read_bytes()
+    prepared = loaded.prepare([file]).numpy()
+    dataset = load_splits(config)
+    nearest = min(np.abs(prepared - image / 255).max() for image in all_of(dataset)[0])
+    assert nearest < 1.01 / 255
+    assert loaded.infer_encoded([file]).counts.shape == (1,)
+
+
+def test_stopping_by_labels_needs_labels(config, folder, tmp_path):
+    draw(folder)
+    training = TrainingConfig(steps=2, batch_size=8, stop_at_accuracy=0.5)
+    run = RunConfig(runs_dir=str(tmp_path / "runs"))
+    with pytest.raises(ValueError, match="Expected images with counts"):
+        train(Config(config, ModelConfig(glimpse_size=12), training, run))
+    training = TrainingConfig(steps=2, batch_size=8, fresh_images=True)
+    with pytest.raises(ValueError, match="Expected --dataset multi_mnist"):
+        train(Config(config, ModelConfig(glimpse_size=12), training, run))

@@ -1,0 +1,185 @@
+"""Serving over gRPC: the C++ session behind tensorflow.serving.PredictionService."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+import air_tf
+from air_tf import serving
+from air_tf.pictures import as_png
+from air_tf.remote import RemoteModel
+from tests.prediction_server import Server
+
+random = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def model(small_config):
+    keras.utils.set_random_seed(0)
+    model = air_tf.AIR(small_config)
+    model.cell.pres_head.outputs.bias.assign([1.0])
+    return model
+
+
+@pytest.fixture(scope="module")
+def exports(model, tmp_path_factory):
+    return serving.export(model, tmp_path_factory.mktemp("exports") / "air").parent
+
+
+@pytest.fixture(scope="module")
+def server(exports):
+    server = Server(exports)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def remote(server):
+    return RemoteModel(f"127.0.0.1:{server.port}")
+
+
+def test_every_endpoint_answers_as_the_model_does(model, remote, small_config):
+    assert remote.image_shape == small_config.image_shape
+    images = random.random((5, 12, 10, 1), np.float32)
+    scene = model.infer(images)
+    files = [as_png(random.integers(0, 256, (20, 30, 3), np.uint8)) for _ in range(3)]
+    pairs = [*zip(remote.infer(images), scene)]
+    pairs += zip(remote.infer_encoded(files), model.infer_encoded(files))
+    pairs.append((remote.prepare(files), model.prepare(files)))
+    latents = scene.counts.numpy(), scene.z_what.numpy(), scene.z_where.numpy()
+    pairs.append((remote.decode(*latents), scene.reconstructions))
+    for answered, expected in pairs:
+        np.testing.assert_allclose(answered, expected, atol=1e-5)
+
+
+def test_the_warm_up_file_covers_every_endpoint_at_every_batch_size(server):
+    assert server.version.warmed_up == 4 * len(serving.SERVED_BATCHES)
+
+
+def test_a_request_without_a_signature_is_the_default_one_and_outputs_can_be_chosen(server):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(
+        grpc.insecure_channel(f"127.0.0.1:{server.port}")
+    )
+    request = predict_pb2.PredictRequest(output_filter=["counts"])
+    request.model_spec.name = "air"
+    request.inputs["images"].CopyFrom(tf.make_tensor_proto(np.zeros((2, 12, 10, 1), np.float32)))
+    response = stub.Predict(request, timeout=10)
+    assert list(response.outputs) == ["counts"]
+    assert response.model_spec.signature_name == "serving_default"
+    request.model_spec.version.value = 99
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.Predict(request, timeout=10)
+    assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "inputs, words",
+    [
+        ({"images": np.zeros((12, 10, 1), np.float32)}, "Expected images of float32"),
+        ({"images": np.zeros((1, 10, 12, 1), np.float32)}, "Expected images of float32"),
+        ({"images": np.zeros((1, 12, 10, 1), np.float64)}, "Received: float64"),
+        ({"images": np.full((1, 12, 10, 1), np.nan, np.float32)}, "Expected pixels in"),
+        ({"images": np.full((1, 12, 10, 1), 255, np.float32)}, "Expected pixels in"),
+        ({"images": np.zeros((0, 12, 10, 1), np.float32)}, "Expected at least one image"),
+        ({"pixels": np.zeros((1, 12, 10, 1), np.float32)}, "Expected inputs"),
+    ],
+)
+def test_bad_images_are_refused_with_a_reason(remote, inputs, words):
+    with pytest.raises(ValueError, match=f"INVALID_ARGUMENT: .*(?s:.*){words}"):
+        remote._predict("serving_default", **inputs)
+    assert len(remote.infer(np.zeros((1, 12, 10, 1), np.float32)).counts) == 1  # it goes on
+
+
+@pytest.mark.parametrize("cut", [0, 30, -30])
+def test_bad_files_are_refused_with_a_reason(remote, cut):
+    file = as_png(random.integers(0, 256, (20, 30, 3), np.uint8))[:cut]
+    with pytest.raises(ValueError, match="INVALID_ARGUMENT"):
+        remote.infer_encoded([file])
+    with pytest.raises(ValueError, match="INVALID_ARGUMENT: .*(?s:.*)at least one image"):
+        remote.infer_encoded(np.array([], object))
+
+
+def test_a_server_that_is_down_or_has_another_model_is_said(server):
+    with pytest.raises(ValueError, match="to answer. Received: UNAVAILABLE"):
+        RemoteModel("127.0.0.1:1")
+    with pytest.raises(ValueError, match="NOT_FOUND: There is no model 'other'"):
+        RemoteModel(f"127.0.0.1:{server.port}", "other")
+
+
+def test_clients_are_served_while_a_new_version_is_renamed_into_place(model, tmp_path):
+    """No call fails, and after the swap every answer is the new model's."""
+    exports = serving.export(model, tmp_path / "air").parent
+    server = Server(exports)
+    address, images = f"127.0.0.1:{server.port}", random.random((1, 12, 10, 1), np.float32)
+    before, stop, failures, answers = model.infer(images), threading.Event(), [], []
+
+    def call():
+        client = RemoteModel(address)
+        while not stop.is_set():
+            try:
+                answers.append(float(client.infer(images).count_probs[0, 0]))
+            except ValueError as error:
+                failures.append(error)
+
+    clients = [threading.Thread(target=call) for _ in range(4)]
+    for client in clients:
+        client.start()
+    old = model.cell.pres_head.outputs.bias.numpy()
+    model.cell.pres_head.outputs.bias.assign([-1.0])
+    after = model.infer(images)
+    serving.export(model, exports)
+    deadline = time.monotonic() + 60
+    while server.version.number != 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    known = len(answers)
+    time.sleep(0.3)
+    stop.set()
+    for client in clients:
+        client.join()
+    server.stop()
+    model.cell.pres_head.outputs.bias.assign(old)
+    expected = float(before.count_probs[0, 0]), float(after.count_probs[0, 0])
+    assert not failures and abs(expected[0] - expected[1]) > 0.1
+    assert all(min(abs(answer - e) for e in expected) < 1e-5 for answer in answers)
+    np.testing.assert_allclose(answers[known:], expected[1], atol=1e-5)
+    assert known > 20 and len(answers) > known
+
+
+def test_the_servers_configs_are_written_beside_the_versions(exports):
+    models = (exports / "models.config").read_text()
+    assert 'name: "air"' in models and 'base_path: "/models/air"' in models
+    assert "max_batch_size { value: 64 }" in (exports / "batching.config").read_text()
+    allowed = [
+        line for line in (exports / "batching.config").read_text().splitlines() if "allowed" in line
+    ]
+    assert len(allowed) == len(serving.SERVED_BATCHES)
+    assert "enable: true" in (exports / "monitoring.config").read_text()
+
+
+def test_the_docker_command_names_what_was_written(exports):
+    command = serving.docker_command(exports)
+    assert f"-v {exports}:/models/air:ro" in command
+    for name in ("models.config", "batching.config", "monitoring.config"):
+        assert f"/models/air/{name}" in command
+
+
+def test_the_benchmark_finds_every_request_answered(exports, tmp_path):
+    from tests.conftest import REPOSITORY
+
+    command = [sys.executable, "-m", "benchmarks.serving", "--saved-model", exports, "--seconds", "5"]
+    command += ["--out", tmp_path / "serving.json"]
+    done = subprocess.run([*map(str, command)], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    import json
+
+    load = json.loads((tmp_path / "serving.json").read_text())["under_load"]
+    assert load["wrong"] == 0 and load["bad_refused"] > 0 and load["good_answered"] > 100

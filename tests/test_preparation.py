@@ -1,0 +1,75 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from air_tf.config import ModelConfig
+from air_tf.pictures import as_png
+from air_tf.preparation import border_median, in_original, prepare, prepare_encoded
+from air_tf.scene import Scene
+
+random = np.random.default_rng(0)
+CONFIG = ModelConfig(image_shape=(12, 10, 1), glimpse_size=6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 5), (6, 3), (1, 90)])
+def test_the_ground_is_the_median_of_the_edge_pixels(shape):
+    image = random.random((*shape, 3), np.float32)
+    edges = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    expected = np.sort(edges, axis=0)[len(edges) // 2]
+    np.testing.assert_array_equal(border_median(tf.constant(image)), expected)
+
+
+def test_an_image_of_the_models_size_stays_as_it_is():
+    image = random.integers(0, 256, (12, 10, 1), np.uint8)
+    prepared, edges = prepare(image, CONFIG)
+    np.testing.assert_allclose(prepared, image / 255, atol=1e-6)
+    np.testing.assert_array_equal(edges, [0, 0, 1, 1])
+
+
+def test_a_wide_picture_gets_bars_above_and_below():
+    prepared, edges = prepare(np.full((6, 20, 1), 255, np.uint8), CONFIG)
+    expected = np.zeros((12, 10, 1))
+    expected[4:7] = 1  # 6 x 20 shrunk by 1/2
+    np.testing.assert_allclose(prepared, expected, atol=1e-6)
+    np.testing.assert_allclose(edges, [4 / 12, 0, 3 / 12, 1])
+
+
+def test_dark_objects_come_out_light_and_the_ground_black():
+    config = dataclasses.replace(CONFIG, dark_objects=True, subtract_ground=True)
+    picture = np.full((12, 10, 1), 200, np.uint8)
+    picture[4:6, 3:7] = 50
+    expected = np.zeros((12, 10, 1))
+    expected[4:6, 3:7] = (150 / 255) / (200 / 255)  # by hand: (x - ground) / (1 - ground)
+    np.testing.assert_allclose(prepare(picture, config)[0], expected, atol=1e-5)
+
+
+def test_each_colour_has_its_own_ground():
+    config = ModelConfig(image_shape=(12, 10, 3), glimpse_size=6, subtract_ground=True)
+    picture = np.tile(np.uint8([0, 100, 255]), (12, 10, 1))
+    picture[5, 5] = 255
+    prepared, _ = prepare(picture, config)
+    expected = np.zeros((12, 10, 3))
+    expected[5, 5] = 1, 1, 0  # white on a blue that is full cannot be told
+    np.testing.assert_allclose(prepared, expected, atol=1e-5)
+
+
+def test_encoded_files_are_prepared_alike():
+    pictures = [random.integers(0, 256, size, np.uint8) for size in [(30, 7, 3), (12, 10, 3)]]
+    images, edges = prepare_encoded(tf.constant([as_png(p) for p in pictures]), CONFIG)
+    for picture, image, edge in zip(pictures, images, edges):
+        grey = tf.image.rgb_to_grayscale(picture).numpy()
+        expected, expected_edge = prepare(grey, CONFIG)
+        np.testing.assert_allclose(image, expected, atol=3 / 255)  # roundings of grey differ
+        np.testing.assert_array_equal(edge, expected_edge)
+
+
+def test_boxes_go_back_to_the_original():
+    """A picture that fills the image's middle half in height: a box of it is twice as high there."""
+    boxes = np.float32([[[0.25, 0.1, 0.5, 0.3], [0.0, 0.0, 1.0, 1.0], [0.3, 0.3, 0.4, 0.4]]])
+    scene = Scene(np.int32([2]), None, boxes, boxes, None, None, None, None)
+    moved = in_original(scene, tf.constant([[0.25, 0.0, 0.5, 1.0]]))
+    expected = [[[0.0, 0.1, 0.5, 0.3], [0.0, 0.0, 1.0, 1.0], [0.0] * 4]]
+    np.testing.assert_allclose(moved.boxes, expected, atol=1e-6)
+    np.testing.assert_allclose(moved.tight_boxes, expected, atol=1e-6)
