@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from air_tf import cli, figures
 from air_tf.folders import check_replaceable, replace_folder
-from air_tf.pictures import as_png, find_pictures, read_picture
+from air_tf.pictures import as_png, find_pictures, inverted, read_picture, takes_light_grounds
 from air_tf.run import write_json
 from air_tf.scene import Scene
 from air_tf.serving import default_model, load
@@ -47,6 +47,9 @@ class PredictConfig:
     boxes: Literal["tight", "window"] = "tight"
     """tight: the ink of each object; window: the glimpse that it was seen in."""
 
+    invert: Literal["auto", "yes", "no"] = "auto"
+    """auto: a picture with a light border, for a model that was trained on dark ones."""
+
     pictures: bool = True
     """Whether to draw the pictures."""
 
@@ -74,6 +77,8 @@ def main() -> int:
 def predict(model, paths: list[Path], config: PredictConfig, skipped: list[Path], folder: Path) -> None:
     """Writes what the model sees in the pictures; files that cannot be read go to `skipped`."""
     rows, images, annotations = [], [], []
+    invert = config.invert if config.invert != "auto" or not takes_light_grounds(model) else "no"
+    turned = {"auto": inverted, "yes": np.invert, "no": np.asarray}[invert]
     (folder / "pictures").mkdir()
     with tqdm(total=len(paths), unit=" pictures", dynamic_ncols=True) as bar:
         for start in range(0, len(paths), config.batch_size):
@@ -87,7 +92,9 @@ def predict(model, paths: list[Path], config: PredictConfig, skipped: list[Path]
                 bar.update(1)
             if not batch:
                 continue
-            scene = Scene(*map(np.asarray, model.infer_encoded([as_png(p) for p in batch.values()])))
+            scene = Scene(
+                *map(np.asarray, model.infer_encoded([as_png(turned(p)) for p in batch.values()]))
+            )
             boxes = scene.tight_boxes if config.boxes == "tight" else scene.boxes
             found = zip(batch.items(), scene.counts, scene.count_probs, scene.scores, boxes)
             for (path, picture), count, probs, scores, of_picture in found:

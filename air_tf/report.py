@@ -100,7 +100,7 @@ def progress(model: Predictor, scene: Scene, split: Split, chosen: np.ndarray):
         for each in ([images] * drawn.shape[1], _steps(np.diff(drawn, axis=1)))
     )
     titles = [
-        f"image {i}: " + f"{true} there, " * (true != UNKNOWN) + f"{found} found"
+        f"image {i}: " + (f"{true} there, " if true != UNKNOWN else "") + f"{found} found"
         for i, true, found in zip(chosen, part.counts, seen.counts)
     ]
     windows = np.asarray(boxes(seen.z_where, split.image_shape))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import evaluate
 from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
 from air_tf.data import load_splits
 from air_tf.data.split import UNKNOWN
@@ -173,6 +174,24 @@ def test_a_run_without_labels_says_null_and_its_model_takes_files(config, folder
     nearest = min(np.abs(prepared - image / 255).max() for image in all_of(dataset)[0])
     assert nearest < 1.01 / 255
     assert loaded.infer_encoded([file]).counts.shape == (1,)
+
+
+def test_what_can_be_seen_without_labels_is_shown(config, folder, tmp_path):
+    draw(folder)
+    model = ModelConfig(
+        max_objects=2, glimpse_size=12, z_what_size=4, embedding_units=8, lstm_units=8, hidden_units=8
+    )
+    training = TrainingConfig(steps=2, batch_size=8)
+    run_folder, _ = train(Config(config, model, training, RunConfig(runs_dir=str(tmp_path / "runs"))))
+    given = DataConfig(cache_dir=config.cache_dir)  # the rest is the run's
+    evaluate.main(evaluate.EvaluateConfig(run=str(run_folder), data=given))
+    out = run_folder / "evaluation" / "test"
+    record = json.loads((out / "evaluation.json").read_text())
+    assert record["count_accuracy"] is None and record["foreground_ari"] is None
+    assert "confusion_matrix" not in record and "ap50" not in record
+    assert record["pixel_mse"] > 0 and record["images"] == 2
+    figures = {path.stem for path in (out / "figures").iterdir()}
+    assert {"counts", "failures", "progress"} <= figures and "confusion" not in figures
 
 
 def test_stopping_by_labels_needs_labels(config, folder, tmp_path):

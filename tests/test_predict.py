@@ -67,3 +67,16 @@ def test_nothing_is_written_where_nothing_can_be_read(folder, run_script, tmp_pa
     done = run_script("predict.py", folder, "--model", tmp_path)
     assert done.returncode == 2 and "Expected a SavedModel" in done.stderr
     assert not out.exists()
+
+
+def test_dark_ink_on_white_is_turned_round(split, run_script, tmp_path):
+    [one, *_] = np.flatnonzero(split.counts == 1)
+    Image.fromarray(255 - split.images[one, ..., 0]).save(tmp_path / "paper.png")
+    counts = {}
+    for invert in ("auto", "yes", "no"):
+        flags = ["--model", PRETRAINED, "--out", tmp_path / invert, "--invert", invert, "--no-pictures"]
+        assert run_script("predict.py", tmp_path / "paper.png", *flags).returncode == 0
+        with open(tmp_path / invert / "predictions.csv", newline="") as file:
+            counts[invert] = [row["count"] for row in csv.DictReader(file)]
+    assert counts["auto"] == counts["yes"] == ["1"]
+    assert counts["no"] != ["1"]
