@@ -6,8 +6,9 @@ import functools
 import itertools
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -74,47 +75,74 @@ def main() -> int:
     return EXIT_SOME_SKIPPED if skipped else 0
 
 
+class Prediction(NamedTuple):
+    """What the model sees in one file."""
+
+    path: Path
+    size: tuple[int, int]  # height and width, pixels
+    count: int
+    probs: np.ndarray  # (N + 1,), of the counts
+    boxes: np.ndarray  # (count, 4), (ymin, xmin, ymax, xmax) as fractions
+    scores: np.ndarray  # (count,)
+
+
 def predict(model, paths: list[Path], config: PredictConfig, skipped: list[Path], folder: Path) -> None:
     """Writes what the model sees in the pictures; files that cannot be read go to `skipped`."""
-    rows, images, annotations = [], [], []
     invert = config.invert if config.invert != "auto" or not takes_light_grounds(model) else "no"
     turned = {"auto": inverted, "yes": np.invert, "no": np.asarray}[invert]
     (folder / "pictures").mkdir()
+    predictions = []
     with tqdm(total=len(paths), unit=" pictures", dynamic_ncols=True) as bar:
         for start in range(0, len(paths), config.batch_size):
-            batch = {}
+            batch = {}  # small files, not pixels: photographs are large
             for path in paths[start : start + config.batch_size]:
                 try:
-                    batch[path] = read_picture(path)
+                    picture = read_picture(path)
+                    batch[path] = as_png(turned(picture)), picture.shape[:2]
                 except ValueError as error:
                     tqdm.write(f"{error}: skipped.", file=sys.stderr)
                     skipped.append(path)
-                bar.update(1)
-            if not batch:
-                continue
-            scene = Scene(
-                *map(np.asarray, model.infer_encoded([as_png(turned(p)) for p in batch.values()]))
-            )
-            boxes = scene.tight_boxes if config.boxes == "tight" else scene.boxes
-            found = zip(batch.items(), scene.counts, scene.count_probs, scene.scores, boxes)
-            for (path, picture), count, probs, scores, of_picture in found:
-                number, (height, width) = len(images), picture.shape[:2]
-                rows.append((path, count, f"{probs[count]:.4f}", f"{np.arange(len(probs)) @ probs:.4f}"))
-                images.append({"id": number, "file_name": str(path), "width": width, "height": height})
-                for (ymin, xmin, ymax, xmax), score in zip(of_picture[:count].tolist(), scores):
-                    left, top = xmin * width, ymin * height
-                    bbox = [left, top, xmax * width - left, ymax * height - top]
-                    annotations.append(
-                        {"id": len(annotations) + 1, "image_id": number, "category_id": 1,
-                         "bbox": bbox, "area": bbox[2] * bbox[3], "iscrowd": 0, "score": float(score)}
-                    )  # fmt: skip
+            for prediction in look(model, batch, config.boxes == "tight") if batch else ():
                 if config.pictures:
-                    drawn = figures.draw_boxes(Image.fromarray(picture), of_picture[:count])
-                    drawn.save(folder / "pictures" / f"{number:05}-{path.stem}.png")
-    if not rows:
+                    drawn = figures.draw_boxes(
+                        Image.fromarray(read_picture(prediction.path)), prediction.boxes
+                    )
+                    name = f"{len(predictions):05}-{prediction.path.stem}.png"
+                    drawn.save(folder / "pictures" / name)
+                predictions.append(prediction)
+            bar.update(min(config.batch_size, len(paths) - start))
+    if not predictions:
         raise ValueError(f"Expected a picture that can be read. Received: {len(paths)} that cannot.")
+    write_tables(predictions, folder)
+
+
+def look(model, batch: dict[Path, tuple[bytes, tuple[int, int]]], tight: bool) -> Iterator[Prediction]:
+    """The model's predictions for files, given as what is sent to it and their sizes."""
+    scene = Scene(*map(np.asarray, model.infer_encoded([file for file, _ in batch.values()])))
+    boxes = scene.tight_boxes if tight else scene.boxes
+    rows = zip(batch.items(), scene.counts.tolist(), scene.count_probs, boxes, scene.scores)
+    for (path, (_, size)), count, probs, of_picture, scores in rows:
+        yield Prediction(path, size, count, probs, of_picture[:count], scores[:count])
+
+
+def write_tables(predictions: list[Prediction], folder: Path) -> None:
+    """Writes predictions.csv and, in COCO's layout, predictions.json."""
+    header = "file", "count", "probability", "expected_count"
     with open(folder / "predictions.csv", "w", newline="") as file:
-        csv.writer(file).writerows([("file", "count", "probability", "expected_count"), *rows])
+        rows = (
+            (p.path, p.count, f"{p.probs[p.count]:.4f}", f"{np.arange(len(p.probs)) @ p.probs:.4f}")
+            for p in predictions
+        )
+        csv.writer(file).writerows([header, *rows])
+    images, annotations = [], []
+    for number, (path, (height, width), _, _, boxes, scores) in enumerate(predictions):
+        images.append({"id": number, "file_name": str(path), "width": width, "height": height})
+        for (ymin, xmin, ymax, xmax), score in zip(boxes.tolist(), scores.tolist()):
+            bbox = [xmin * width, ymin * height, (xmax - xmin) * width, (ymax - ymin) * height]
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": number, "category_id": 1, "bbox": bbox,
+                 "area": bbox[2] * bbox[3], "iscrowd": 0, "score": score}
+            )  # fmt: skip
     categories = [{"id": 1, "name": "object"}]
     record = {"images": images, "annotations": annotations, "categories": categories}
     write_json(record, folder / "predictions.json")
