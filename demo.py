@@ -19,7 +19,8 @@ from air_tf.config import MultiDigitRecipe
 from air_tf.data.digits import embedded_digits
 from air_tf.data.multi_mnist import compose
 from air_tf.evaluation import Predictor, canvases
-from air_tf.pictures import as_png, inverted, read_picture, takes_light_grounds
+from air_tf.pictures import as_png, read_picture
+from air_tf.preparation import border_median
 from air_tf.remote import RemoteModel
 from air_tf.scene import Scene
 from air_tf.serving import default_model, load
@@ -88,7 +89,6 @@ class Demo:
 
     def __init__(self, model: Predictor):
         self.model = model
-        self.inverts = not takes_light_grounds(model)
         self.attend = Attend(GLIMPSE_SIZE)
         images = compose(embedded_digits(), MultiDigitRecipe(), TEST_IMAGES, [0])
         self.test_images = images[images.any(axis=(1, 2, 3))]
@@ -98,13 +98,13 @@ class Demo:
     def look(self, pixels: np.ndarray) -> tuple:
         """Of a picture `(h, w, 3)` uint8: the counts' probabilities, boxes, build-up and glimpses."""
         started = time.perf_counter()
-        images = np.asarray(self.model.prepare([as_png(inverted(pixels) if self.inverts else pixels)]))
+        images = prepared(self.model, pixels)
         scene = Scene(*map(np.asarray, self.model.infer(images)))
         count, drawn = int(scene.counts[0]), canvases(self.model, scene)[0]
         probabilities = {
             f"{n} object{'s' * (n != 1)}": float(p) for n, p in enumerate(scene.count_probs[0])
         }
-        zoom = SHOWN_HEIGHT // images.shape[1]
+        zoom = max(1, SHOWN_HEIGHT // images.shape[1])
         boxed = figures.with_boxes(images[0], scene.tight_boxes[0, :count], 2 * zoom)
         windows = figures.with_boxes(images[0], scene.boxes[0, :count], zoom)
         steps = [figures.with_boxes(canvas, [], zoom) for canvas in drawn[1 : count + 1]]
@@ -117,24 +117,33 @@ class Demo:
         seconds = time.perf_counter() - started
         return probabilities, boxed, built, strip, f"{count} found in {1000 * seconds:.0f} ms"
 
-    def drawn(self, data_url: str) -> tuple:
-        """Of what is drawn."""
-        return self.look(read_picture(io.BytesIO(base64.b64decode(data_url.partition(",")[2]))))
-
-    def dropped(self, path: str) -> tuple:
-        """Of a file; of one that cannot be read, the reason, and the rest stays as it is."""
+    def said(self, source) -> tuple:
+        """`look` at a file or pixels; where that fails, the reason, and the rest stays as it is."""
         import gradio as gr
 
         try:
-            return self.look(read_picture(path))
+            return self.look(source if isinstance(source, np.ndarray) else read_picture(source))
         except ValueError as error:
-            return (gr.skip(),) * 4 + (f"**{str(error).replace(path, os.path.basename(path))}**",)
+            return (gr.skip(),) * 4 + (f"**{error}**",)
+
+    def drawn(self, data_url: str) -> tuple:
+        """Of what is drawn."""
+        return self.said(io.BytesIO(base64.b64decode(data_url.partition(",")[2])))
 
     def next_test_image(self) -> tuple:
         """Of the next of the test images."""
         image = self.test_images[self.shown % len(self.test_images)]
         self.shown += 1
-        return self.look(np.repeat(image, 3, axis=-1))
+        return self.said(np.repeat(image, 3, axis=-1))
+
+
+def prepared(model: Predictor, pixels: np.ndarray) -> np.ndarray:
+    """What the model sees of a picture, or of its negative where only that leaves light objects on a
+    dark ground, `(1, H, W, C)`: models were trained on either polarity."""
+    images = np.asarray(model.prepare([as_png(pixels), as_png(np.invert(pixels))]))
+    grounds = [np.median(border_median(image)) for image in images]
+    ink = [image.mean() if ground < 0.5 else -1.0 for image, ground in zip(images, grounds)]
+    return images[[int(np.argmax(ink))]]
 
 
 def page(demo: Demo):
@@ -167,7 +176,7 @@ def page(demo: Demo):
         shown = [counts, boxed, built, strip, said]
         once = {"show_progress": "hidden", "trigger_mode": "always_last", "queue": False}
         drawing.input(demo.drawn, drawing, shown, **once)
-        file.upload(demo.dropped, file, shown, **once)
+        file.upload(demo.said, file, shown, **once)
         test_image.click(demo.next_test_image, None, shown, **once)
     return blocks
 

@@ -98,7 +98,7 @@ def main(config: EvaluateConfig) -> None:
     model, history, folder, data = load(config)
     default = Path("evaluation") if folder is None else folder / "evaluation" / config.split
     out = Path(config.out).expanduser() if config.out else default
-    check_replaceable(out, FILES)
+    check_replaceable(out, FILES, "evaluation.json")
     dataset = load_splits(data)
     print(dataset.description, flush=True)
     if config.split not in dataset.splits:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from air_tf import cli, figures
 from air_tf.folders import check_replaceable, replace_folder
-from air_tf.pictures import as_png, find_pictures, inverted, read_picture, takes_light_grounds
+from air_tf.pictures import as_png, find_pictures, inverted, read_picture, shrunk, takes_light_grounds
 from air_tf.run import write_json
 from air_tf.scene import Scene
 from air_tf.serving import default_model, load
@@ -43,7 +43,7 @@ class PredictConfig:
 
     out: str = "predictions"
     """Folder to write: predictions.csv (a line a picture), predictions.json (boxes in COCO's layout,
-    pixels), pictures/ (with the boxes drawn)."""
+    pixels), pictures/ (with the boxes drawn; large ones are shrunk)."""
 
     boxes: Literal["tight", "window"] = "tight"
     """tight: the ink of each object; window: the glimpse that it was seen in."""
@@ -67,9 +67,12 @@ def main() -> int:
         )
     paths = list(dict.fromkeys(itertools.chain.from_iterable(map(find_pictures, config.images))))
     out = Path(config.out).expanduser()
-    check_replaceable(out, FILES)
-    model = load(config.model or default_model())
-    skipped = []
+    check_replaceable(out, FILES, "predictions.csv")
+    if inside := [path for path in paths if path.resolve().is_relative_to(out.resolve())]:
+        raise ValueError(f"Expected pictures outside of {out}, to be replaced. Received: {inside[0]}.")
+    place = config.model or default_model()
+    print(f"The model: {place}.", flush=True)
+    model, skipped = load(place), []
     replace_folder(out, functools.partial(predict, model, paths, config, skipped))
     print(f"In {out}: {len(paths) - len(skipped):,} of {len(paths):,} pictures.")
     return EXIT_SOME_SKIPPED if skipped else 0
@@ -94,31 +97,33 @@ def predict(model, paths: list[Path], config: PredictConfig, skipped: list[Path]
     predictions = []
     with tqdm(total=len(paths), unit=" pictures", dynamic_ncols=True) as bar:
         for start in range(0, len(paths), config.batch_size):
-            batch = {}  # small files, not pixels: photographs are large
+            batch = {}
             for path in paths[start : start + config.batch_size]:
                 try:
                     picture = read_picture(path)
-                    batch[path] = as_png(turned(picture)), picture.shape[:2]
+                    batch[path] = shrunk(picture), picture.shape[:2]
                 except ValueError as error:
                     tqdm.write(f"{error}: skipped.", file=sys.stderr)
                     skipped.append(path)
-            for prediction in look(model, batch, config.boxes == "tight") if batch else ():
+            bar.update(min(config.batch_size, len(paths) - start))
+            if not batch:
+                continue
+            scene = model.infer_encoded([as_png(turned(picture)) for picture, _ in batch.values()])
+            for prediction in listed(scene, batch, config.boxes == "tight"):
                 if config.pictures:
-                    drawn = figures.draw_boxes(
-                        Image.fromarray(read_picture(prediction.path)), prediction.boxes
-                    )
+                    picture = Image.fromarray(batch[prediction.path][0])
+                    drawn = figures.draw_boxes(picture, prediction.boxes)
                     name = f"{len(predictions):05}-{prediction.path.stem}.png"
                     drawn.save(folder / "pictures" / name)
                 predictions.append(prediction)
-            bar.update(min(config.batch_size, len(paths) - start))
     if not predictions:
         raise ValueError(f"Expected a picture that can be read. Received: {len(paths)} that cannot.")
     write_tables(predictions, folder)
 
 
-def look(model, batch: dict[Path, tuple[bytes, tuple[int, int]]], tight: bool) -> Iterator[Prediction]:
-    """The model's predictions for files, given as what is sent to it and their sizes."""
-    scene = Scene(*map(np.asarray, model.infer_encoded([file for file, _ in batch.values()])))
+def listed(scene: Scene, batch: dict, tight: bool) -> Iterator[Prediction]:
+    """A scene's predictions for files: `batch` holds the picture and original size of each path."""
+    scene = Scene(*map(np.asarray, scene))
     boxes = scene.tight_boxes if tight else scene.boxes
     rows = zip(batch.items(), scene.counts.tolist(), scene.count_probs, boxes, scene.scores)
     for (path, (_, size)), count, probs, of_picture, scores in rows:

@@ -84,6 +84,11 @@ class DataConfig:
         _require(self.object_size >= 0, "object_size at least 0", object_size=self.object_size)
         own, given = self.dataset == "images", {"dataset": self.dataset, "images": self.images}
         _require(bool(self.images) == own, "--dataset images together with --images 'GLOB'", **given)
+        for field in dataclasses.fields(self) if not own else ():
+            if field.name in ("image_size", "channels", "invert", "object_size"):
+                value = getattr(self, field.name)
+                _require(value == field.default, f"{field.name} with --dataset images alone",
+                         dataset=self.dataset, **{field.name: value})  # fmt: skip
         fitting = ("auto", "none") if own else ("auto", "mnist", "embedded")
         _require(self.digits in fitting, f"digits to be one of {', '.join(fitting)} for {self.dataset}",
                  digits=self.digits)  # fmt: skip
@@ -272,11 +277,7 @@ class ModelConfig:
         _positive(self, "hidden_units", "min_scale", "pixel_scale")
         _require(0 < self.ink_threshold < 1, "ink_threshold between 0 and 1",
                  ink_threshold=self.ink_threshold)  # fmt: skip
-        _require(
-            2 <= self.glimpse_size <= min(shape[:2]),
-            f"glimpse_size from 2 to the image's smaller side, {min(shape[:2])}",
-            glimpse_size=self.glimpse_size,
-        )
+        _require(self.glimpse_size >= 2, "glimpse_size at least 2", glimpse_size=self.glimpse_size)
         for name in ("scale_prior", "shift_prior"):
             _require(getattr(self, name)[1] > 0, f"{name} (mean, standard deviation above 0)",
                      **{name: getattr(self, name)})  # fmt: skip

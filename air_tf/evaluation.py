@@ -65,9 +65,14 @@ def _parts(split: Split):
 
 
 def evaluate(model: AIR, split: Split) -> Evaluation:
-    """What is looked at while training: counts, boxes, and the ELBO from one sample, always the same."""
+    """What is looked at while training: counts, boxes, errors, the ELBO from always the same sample."""
     scene = infer_all(model, split)
-    return Evaluation(scene, {**count_metrics(scene, split), **elbo_metrics(model, split)})
+    errors = [
+        metrics.pixel_mse(part.float_images(), scene.reconstructions[start : start + BATCH_SIZE])
+        for start, part in zip(range(0, len(split), BATCH_SIZE), _parts(split))
+    ]
+    results = {"pixel_mse": float(np.concatenate(errors).mean(dtype=np.float64))}
+    return Evaluation(scene, count_metrics(scene, split) | results | elbo_metrics(model, split))
 
 
 def count_metrics(scene: Scene, split: Split) -> dict:

@@ -7,15 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def check_replaceable(out: Path, files: set[str]) -> None:
-    """Raises ValueError if anything but a folder with some of these files is at `out`."""
+def check_replaceable(out: Path, files: set[str], mark: str) -> None:
+    """Refuses to replace what is no earlier result.
+
+    Args:
+        out: where a result is to be.
+        files: all that a result may hold.
+        mark: the file among them that every result holds.
+
+    Raises:
+        ValueError: `out` is a file, or a folder that is not empty and no result.
+    """
     if out.exists() and not out.is_dir():
         raise ValueError(f"Expected a folder to write. Received: {out}, which is a file.")
-    others = {path.name for path in out.iterdir()} - files if out.exists() else set()
-    if others:
+    there = {path.name for path in out.iterdir()} if out.exists() else set()
+    if there - files or (there and mark not in there):
         raise ValueError(
-            f"Expected a new folder, or one with {', '.join(sorted(files))} alone. "
-            f"Received: {out}, with {min(others)} in it."
+            f"Expected a new folder, or an earlier result with {mark}. "
+            f"Received: {out}, with {min(there - files or there)} in it."
         )
 
 

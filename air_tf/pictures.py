@@ -48,17 +48,22 @@ def read_picture(source, channels: int = 3) -> np.ndarray:
                 raise ValueError(f"{picture.width} x {picture.height} pixels, over {LARGEST:,}")
             picture.load()
             return as_array(ImageOps.exif_transpose(picture), channels)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # of many kinds, on broken files
         name = getattr(source, "name", source)
         raise ValueError(f"Expected a PNG or JPEG picture. Received: {name}: {error}") from error
 
 
-def as_png(pixels: np.ndarray) -> bytes:
-    """The file of `(h, w, 3)` uint8, for a model's `infer_encoded`; no side over LARGEST_SENT pixels."""
+def shrunk(pixels: np.ndarray) -> np.ndarray:
+    """`(h, w, 3)` uint8 with no side over LARGEST_SENT pixels, its shape kept."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((LARGEST_SENT, LARGEST_SENT))
+    return np.asarray(picture)
+
+
+def as_png(pixels: np.ndarray) -> bytes:
+    """The file of `(h, w, 3)` uint8, for a model's `infer_encoded`."""
     file = io.BytesIO()
-    picture.save(file, "png", compress_level=1)
+    Image.fromarray(pixels).save(file, "png", compress_level=1)
     return file.getvalue()
 
 

@@ -6,7 +6,11 @@ The same for one's own images to train on, for files given to a model and for th
 import tensorflow as tf
 
 from air_tf.config import ModelConfig
+from air_tf.pictures import LARGEST
 from air_tf.scene import Scene
+
+PNG_SIGNATURE, JPEG_SIGNATURE = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+BYTES = 2**24, 2**16, 2**8, 1  # of a big-endian integer
 
 
 def border_median(image: tf.Tensor) -> tf.Tensor:
@@ -21,7 +25,7 @@ def prepare(image: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor
 
     It is shrunk or enlarged with its shape kept, then inverted where the model was trained on dark
     objects, and of images of one's own the ground is taken off: the median colour of its border,
-    (x - ground) / (1 - ground), not below 0. Bars at the sides are black.
+    (x - ground) / (1 - least of ground), not below 0. Bars at the sides are black.
 
     Args:
         image: `(h, w, C)` uint8 of any size, C as the model's images.
@@ -41,18 +45,42 @@ def prepare(image: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor
         image = 1.0 - image
     if config.subtract_ground:
         ground = border_median(image)
-        image = tf.nn.relu(image - ground) / tf.maximum(1.0 - ground, 1 / 255)
+        image = tf.nn.relu(image - ground) / tf.maximum(1.0 - tf.reduce_min(ground), 1 / 255)
     top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
     image = tf.image.pad_to_bounding_box(image, top, left, height, width)
     edges = tf.cast([top, left, inner[0], inner[1]], tf.float32) / [height, width, height, width]
     return tf.ensure_shape(image, (height, width, channels)), edges
 
 
+def encoded_size(file: tf.Tensor) -> tf.Tensor:
+    """(height, width) of a PNG or JPEG file, without decoding it; of no picture an error."""
+
+    def of_png():  # the signature of 8 bytes, the header's length and name, then width and height
+        header = tf.cast(tf.io.decode_raw(tf.strings.substr(file, 0, 24), tf.uint8), tf.int32)
+        tf.debugging.assert_equal(header[:8], [*PNG_SIGNATURE], "Expected a PNG or JPEG picture.")
+        width, height = tf.unstack(tf.reduce_sum(tf.reshape(header[16:24], (2, 4)) * BYTES, axis=-1))
+        return tf.stack([height, width])
+
+    is_jpeg = tf.strings.substr(file, 0, 3) == JPEG_SIGNATURE
+    return tf.cond(is_jpeg, lambda: tf.image.extract_jpeg_shape(file)[:2], of_png)
+
+
 def prepare_encoded(image_bytes: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """`prepare` of PNG or JPEG files: `(B,)` strings to `(B, H, W, C)` and `(B, 4)`."""
+    """`prepare` of PNG or JPEG files: `(B,)` strings to `(B, H, W, C)` and `(B, 4)`.
+
+    TensorFlow's decoders know no orientation and drop what is transparent: `pictures.read_picture` and
+    `pictures.as_png` make files that are upright and opaque.
+
+    Raises:
+        tf.errors.InvalidArgumentError: a file is neither, is broken, or has over `LARGEST` pixels.
+    """
 
     def one(file):
-        image = tf.io.decode_image(file, config.image_shape[2], tf.uint8, expand_animations=False)
+        message = f"Expected a PNG or JPEG picture of at most {LARGEST:,} pixels. Received:"
+        size = encoded_size(file)
+        fits = tf.reduce_prod(tf.cast(size, tf.int64)) <= LARGEST
+        with tf.control_dependencies([tf.debugging.Assert(fits, [message, size])]):
+            image = tf.io.decode_image(file, config.image_shape[2], tf.uint8, expand_animations=False)
         return prepare(image, config)
 
     signature = tf.TensorSpec(config.image_shape, tf.float32), tf.TensorSpec((4,), tf.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from air_tf.scene import Scene, check_images
-from air_tf.serving import MODEL_NAME
+from air_tf.serving import MODEL_NAME, check_endpoints
 
 TIMEOUT = 10.0  # seconds
 LARGEST_MESSAGE = 256 * 2**20  # bytes
@@ -34,6 +34,7 @@ class RemoteModel:
         response = self._call(self._service.GetModelMetadata, request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         response.metadata["signature_def"].Unpack(signatures)
+        check_endpoints({name: s.outputs for name, s in signatures.signature_def.items()}, address)
         images = signatures.signature_def["serving_default"].inputs["images"]
         self.image_shape = tuple(size.size for size in images.tensor_shape.dim[1:])
 

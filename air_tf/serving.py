@@ -80,7 +80,7 @@ def export(model: AIR, out: str | Path) -> Path:
         except tf.errors.OpError as error:
             reason = str(error).splitlines()[0]
             raise OSError(f"The model cannot be written to {out}: {reason}") from error
-        write_server_configs(out)
+        write_server_configs(out, temporary)
         return _publish(temporary / "model", out)
     finally:
         shutil.rmtree(temporary)
@@ -152,8 +152,9 @@ def write_warmup_requests(config: ModelConfig, folder: Path) -> None:
                 writer.write(log.SerializeToString())
 
 
-def write_server_configs(out: Path) -> None:
-    """Writes TF Serving's batching.config, monitoring.config and models.config beside the versions."""
+def write_server_configs(out: Path, temporary: Path) -> None:
+    """Writes TF Serving's batching.config, monitoring.config and models.config beside the versions,
+    where they are not yet."""
     allowed = "\n".join(f"allowed_batch_sizes: {batch}" for batch in SERVED_BATCHES)
     texts = {
         "batching.config": f"max_batch_size {{ value: {SERVED_BATCHES[-1]} }}\n"
@@ -166,19 +167,21 @@ def write_server_configs(out: Path) -> None:
         f'    base_path: "/models/{MODEL_NAME}"\n    model_platform: "tensorflow"\n  }}\n}}\n',
     }
     for name, text in texts.items():
-        temporary = out / f".{name}.{os.getpid()}.part"
-        temporary.write_text(text)
-        os.replace(temporary, out / name)
+        if not (out / name).exists():
+            (temporary / name).write_text(text)
+            os.replace(temporary / name, out / name)
 
 
 def docker_command(out: Path) -> str:
-    """How TF Serving's image serves the exports in `out`."""
+    """How TF Serving's image serves the exports in `out`.
+
+    Without batching: a bad request would fail those that it is batched with.
+    """
     folder = f"/models/{MODEL_NAME}"
     return (
         f"docker run --rm -p {GRPC_PORT}:8500 -p {REST_PORT}:8501 "
         f"-v {shlex.quote(str(out.resolve()))}:{folder}:ro {SERVING_IMAGE} "
-        f"--model_config_file={folder}/models.config --model_config_file_poll_wait_seconds=60 "
-        f"--enable_batching=true --batching_parameters_file={folder}/batching.config "
+        f"--model_config_file={folder}/models.config "
         f"--monitoring_config_file={folder}/monitoring.config"
     )
 
@@ -234,21 +237,10 @@ class ServedModel:
             reason = str(error).splitlines()[0]
             raise ValueError(f"Expected a SavedModel in {folder}. Received: {reason}") from error
         endpoints = self._loaded.signatures
-        missing = sorted({"serving_default", "encoded", "prepare", "decode"} - set(endpoints))
-        if missing:
-            has = ", ".join(sorted(endpoints)) or "none"
-            raise ValueError(
-                f"Expected a SavedModel with the endpoints of export.py in {folder}. "
-                f"Received: {', '.join(missing)} missing; it has: {has}."
-            )
+        check_endpoints({name: e.structured_outputs for name, e in endpoints.items()}, folder)
         self._infer, self._decode = endpoints["serving_default"], endpoints["decode"]
         self._infer_encoded, self._prepare = endpoints["encoded"], endpoints["prepare"]
-        inputs, outputs = self._infer.structured_input_signature[1], self._infer.structured_outputs
-        if "images" not in inputs or set(outputs) != set(Scene._fields):
-            raise ValueError(
-                f"Expected a SavedModel with the outputs {', '.join(Scene._fields)} in {folder}. "
-                f"Received: {', '.join(sorted(outputs))}."
-            )
+        inputs = self._infer.structured_input_signature[1]
         self.image_shape = tuple(inputs["images"].shape[1:])
 
     def infer(self, images) -> Scene:
@@ -268,6 +260,21 @@ class ServedModel:
         """As `AIR.decode`."""
         latents = {"z_what": tf.constant(z_what), "z_where": tf.constant(z_where)}
         return self._decode(counts=tf.constant(counts), **latents)["images"]
+
+
+def check_endpoints(outputs: dict, place) -> None:
+    """Raises ValueError unless there are the endpoints of `export`; `outputs` are each one's."""
+    missing = sorted({"serving_default", "encoded", "prepare", "decode"} - set(outputs))
+    if missing:
+        raise ValueError(
+            f"Expected a SavedModel with the endpoints of export.py in {place}. "
+            f"Received: {', '.join(missing)} missing; it has: {', '.join(sorted(outputs)) or 'none'}."
+        )
+    if set(outputs["serving_default"]) != set(Scene._fields):
+        raise ValueError(
+            f"Expected a SavedModel with the outputs {', '.join(Scene._fields)} in {place}. "
+            f"Received: {', '.join(sorted(outputs['serving_default']))}."
+        )
 
 
 def _newest_version(folder: Path) -> Path:

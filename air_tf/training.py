@@ -14,13 +14,14 @@ from tqdm import tqdm
 
 from air_tf import figures, metrics
 from air_tf import run as run_folder
-from air_tf.config import Config
+from air_tf.config import Config, ModelConfig
 from air_tf.data import Dataset, Split, check_batch_size, load_splits
-from air_tf.evaluation import evaluate
+from air_tf.evaluation import evaluate, infer_all
 from air_tf.model import AIR
 from air_tf.scene import Scene
 from air_tf.trainer import STEP_METRICS, Trainer, is_chief, make_strategy
 
+FEWEST_TO_COLLAPSE = 20  # held-out images, below which the same count for all says nothing
 SAMPLE_IMAGES = 12  # shown in samples.png and TensorBoard
 
 
@@ -60,13 +61,13 @@ def train(config: Config) -> tuple[Path, dict]:
     """
     strategy = make_strategy()  # collective operations must be set up first
     dataset = load_splits(config.data)
+    check_labels_and_digits(config, dataset)
     config = dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, digits=dataset.digits),
         model=dataclasses.replace(config.model, **dataset.model_fields),
     )
     print(dataset.description, flush=True)
-    check_labels_and_digits(config, dataset)
     check_batch_size(config.training.batch_size, strategy.num_replicas_in_sync)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_signals())
@@ -104,6 +105,12 @@ def check_labels_and_digits(config: Config, dataset: Dataset) -> None:
     """Raises ValueError if the settings need labels or digits that the data set lacks."""
     if config.training.stop_at_accuracy and not dataset.splits["test"].labelled().any():
         raise ValueError("Expected images with counts for stop_at_accuracy. Received: none has one.")
+    given = config.model.scale_prior != ModelConfig.scale_prior
+    if config.data.object_size and given:
+        raise ValueError(
+            "Expected either --object-size or --scale-prior. Received: "
+            f"{config.data.object_size:g} and {config.model.scale_prior}."
+        )
     if config.training.fresh_images and dataset.compose is None:
         raise ValueError("Expected --dataset multi_mnist for fresh_images. Received: images.")
 
@@ -129,7 +136,7 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
     shown, call_ms = {}, []
     ms_per_step = 1000 * float(trainer.seconds) / max(trainer.step, 1)
     last = next((r for r in run_folder.read_history(folder) if r["step"] == trainer.step), None)
-    reached = last is not None and 0 < training.stop_at_accuracy <= last["count_accuracy"]
+    reached = last is not None and 0 < training.stop_at_accuracy <= (last["count_accuracy"] or 0)
     trainer.start()
     with tqdm(total=training.steps, initial=trainer.step, unit=" steps", dynamic_ncols=True) as bar:
         while trainer.step < training.steps and not reached:
@@ -173,7 +180,9 @@ def look(trainer: Trainer, held_out: Split, step: int, folder: Path) -> dict:
     run_folder.append_history(record, folder)
     rows = draw_samples(trainer.model, held_out)
     tf.summary.image("scenes", rows, step=step, max_outputs=SAMPLE_IMAGES)
-    collapse = metrics.collapsed(evaluation.scene.counts, config.max_objects)
+    collapse = len(held_out) >= FEWEST_TO_COLLAPSE and metrics.collapsed(
+        evaluation.scene.counts, config.max_objects
+    )
     if collapse and step >= min(config.warm_start_steps, trainer.config.training.steps):
         tqdm.write(f"Collapse at step {step:,}: {collapse}.", file=sys.stderr)
     return evaluation.metrics
@@ -196,9 +205,14 @@ def write_scalars(prefix: str, values: dict, step: int) -> None:
 
 
 def draw_samples(model: AIR, split: Split) -> np.ndarray:
-    """The scenes of the split's first images, a row each; only the first is an empty one."""
-    chosen = [*np.flatnonzero(split.counts == 0)[:1], *np.flatnonzero(split.counts)]  # unknown: -1
-    images = split[chosen[:SAMPLE_IMAGES]].float_images()
+    """The scenes of the split's first images, a row each, of which only the first is an empty one;
+    without labels those of the first images, then of the worst reconstructed."""
+    chosen = [*np.flatnonzero(split.counts == 0)[:1], *np.flatnonzero(split.counts)][:SAMPLE_IMAGES]
+    if not split.labelled().any():
+        recons = infer_all(model, split).reconstructions
+        worst = np.argsort(-metrics.pixel_mse(split.float_images(), recons))
+        chosen = [*chosen[: SAMPLE_IMAGES // 2], *worst[: SAMPLE_IMAGES // 2]]
+    images = split[chosen].float_images()
     steps = model.posterior_means(images)
     glimpses, recons = (
         np.stack([getattr(step, name) for step in steps], axis=1)

@@ -85,13 +85,14 @@ def in_process(folder: Path, random: np.random.Generator) -> dict:
 class Client(threading.Thread):
     """Calls the server until it is told to stop; counts what it gets."""
 
-    def __init__(self, address: str, images: np.ndarray, stop: threading.Event):
+    def __init__(self, address: str, images: np.ndarray, stop: threading.Event, first: int):
         super().__init__()
         self.model, self.images, self.stop_event = RemoteModel(address), images, stop
+        self.first = first  # number of its first request: every BAD_EVERY-th is a bad one
         self.times, self.refused, self.wrong = [], 0, []
 
     def run(self):
-        for i in itertools.count(1):
+        for i in itertools.count(self.first):
             if self.stop_event.is_set():
                 return
             bad = i % BAD_EVERY == 0
@@ -117,7 +118,10 @@ def under_load(folder: Path, seconds: float, random: np.random.Generator) -> dic
         command = [sys.executable, ROOT / "tests" / "prediction_server.py", served, "--port", "0"]
         with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True) as server:
             try:
-                address = server.stdout.readline().split()[-1].rstrip(".")
+                said = server.stdout.readline()
+                if "Serving" not in said:
+                    raise ValueError(f"Expected a server of {folder}. Received: exit {server.wait()}.")
+                address = said.split()[-1].rstrip(".")
                 return call_it(server, address, served, seconds, random)
             finally:
                 server.terminate()
@@ -127,7 +131,8 @@ def call_it(server, address: str, served: Path, seconds: float, random: np.rando
     """The load itself, and the server's memory from SETTLED seconds on."""
     shape = RemoteModel(address).image_shape
     stop, images = threading.Event(), random.random((1, *shape), np.float32)
-    clients = [Client(address, images, stop) for _ in range(CLIENTS)]
+    firsts = range(1, BAD_EVERY, -(-BAD_EVERY // CLIENTS))
+    clients = [Client(address, images, stop, firsts[i % len(firsts)]) for i in range(CLIENTS)]
     process, memory, started, swapped = psutil.Process(server.pid), [], time.monotonic(), False
     for client in clients:
         client.start()

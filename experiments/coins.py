@@ -68,10 +68,10 @@ def draw_coins(config: Coins, random: np.random.Generator) -> tuple[Image.Image,
 
 def main() -> None:
     config = tyro.cli(Coins)
-    if config.images < 1 or not 0 < config.diameters[0] <= config.diameters[1] < config.size / 3:
-        raise ValueError(
-            f"Expected pictures, of coins smaller than a third of them. Received: {config}."
-        )
+    least, greatest = config.diameters
+    fits = 0 < least <= greatest and config.most * (2 * greatest) ** 2 <= config.size**2 * 1.2
+    if config.images < 1 or not fits:
+        raise ValueError(f"Expected pictures with room for their coins. Received: {config}.")
     config.out.mkdir(parents=True)
     random = np.random.default_rng(config.seed)
     images, annotations, counts = [], [], []

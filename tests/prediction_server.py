@@ -76,7 +76,10 @@ class Version:
                     grpc.StatusCode.INVALID_ARGUMENT,
                     f"Expected {key} of {expected}. Received: {received}.",
                 )
-            feeds[info.name] = tf.make_ndarray(proto)
+            try:
+                feeds[info.name] = tf.make_ndarray(proto)
+            except ValueError as error:  # fewer or more values than the shape has
+                raise BadRequest(grpc.StatusCode.INVALID_ARGUMENT, f"{key}: {error}") from error
         wanted = list(request.output_filter) or list(signature.outputs)
         if unknown := set(wanted) - set(signature.outputs):
             raise BadRequest(grpc.StatusCode.INVALID_ARGUMENT, f"There is no output {min(unknown)!r}.")
@@ -120,7 +123,10 @@ class Server(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def _watch(self):
         while not self.stopped.wait(POLL_SECONDS):
-            self.version = self._load(self.version)  # the one before is closed when its last call ends
+            try:
+                self.version = self._load(self.version)  # the one before closes when its last call ends
+            except Exception as error:  # a version that does not load leaves the one before
+                print(f"A version in {self.folder} does not load: {error}", file=sys.stderr)
 
     def stop(self):
         self.stopped.set()

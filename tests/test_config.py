@@ -9,7 +9,7 @@ from air_tf import Config, DataConfig, ModelConfig, TrainingConfig
     "field, value",
     [
         ("max_objects", 0),
-        ("glimpse_size", 51),
+        ("glimpse_size", 1),
         ("image_shape", (50, 50, 2)),
         ("image_shape", (50, 50)),
         ("pixel_scale", 0.0),

@@ -1,5 +1,6 @@
 """The page in a real browser, headless."""
 
+import dataclasses
 import shutil
 import socket
 import subprocess
@@ -11,8 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import air_tf
+from air_tf.remote import RemoteModel
 from air_tf.serving import PRETRAINED
+from demo import Demo, prepared
 from tests.conftest import REPOSITORY
+from tests.prediction_server import Server
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -113,6 +118,37 @@ def test_a_dropped_picture_is_looked_at_and_a_bad_one_is_said(browser_page, tmp_
     page.wait_for_selector("text=Expected a PNG or JPEG picture")
     page.click("#test-image")  # it goes on
     page.wait_for_function("document.querySelector('#said').innerText.includes('found')")
+
+
+def strokes():
+    """Two dark strokes on white."""
+    picture = np.full((200, 200, 3), 255, np.uint8)
+    picture[30:90, 50:58], picture[120:180, 140:148] = 0, 0
+    return picture
+
+
+def test_it_shows_a_served_model_and_says_when_that_is_gone():
+    server = Server(PRETRAINED)
+    shown = Demo(RemoteModel(f"127.0.0.1:{server.port}"))
+    probabilities, boxed, _, _, said = shown.said(strokes())
+    assert said.startswith("2 found") and probabilities["2 objects"] > 0.9
+    assert boxed.size == (300, 300)
+    server.stop()
+    assert "UNAVAILABLE" in shown.said(strokes())[-1]
+
+
+@pytest.mark.parametrize("dark, ground", [(False, False), (False, True), (True, True)])
+def test_models_of_either_polarity_see_light_strokes_on_black(small_config, dark, ground):
+    config = dataclasses.replace(small_config, dark_objects=dark, subtract_ground=ground)
+    model = air_tf.AIR(config)
+    for picture in (strokes(), 255 - strokes()):
+        image = prepared(model, picture)[0]
+        assert image[0].max() < 0.05 and 0.01 < image.mean() < 0.2
+
+
+def test_large_images_are_shown(small_config):
+    model = air_tf.AIR(dataclasses.replace(small_config, image_shape=(200, 200, 1)))
+    assert "found" in Demo(model).said(strokes())[-1]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 import csv
 import dataclasses
 import json
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 import evaluate
 from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
 from air_tf.data import load_splits
+from air_tf.data.own_images import is_held_out
 from air_tf.data.split import UNKNOWN
 from air_tf.run import load_model
 from air_tf.training import train
@@ -68,7 +71,7 @@ def test_dark_squares_come_out_light_with_their_boxes(config, folder):
     dataset = load_splits(config)
     expected = {"image_shape": (30, 30, 1), "dark_objects": True, "subtract_ground": True}
     assert dataset.model_fields == expected
-    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 18, "test": 2}
+    assert set(dataset.splits) == {"train", "test"} and min(map(len, dataset.splits.values())) > 0
     images, counts, boxes = all_of(dataset)
     assert sorted(counts) == [0] * 10 + [1] * 10
     for image, box in zip(images[counts == 1], boxes[counts == 1, 0]):
@@ -142,6 +145,42 @@ def test_changed_files_are_read_anew(config, folder):
     assert len(all_of(load_splits(config))[0]) == 8
 
 
+def test_a_picture_stays_held_out_whatever_is_added():
+    paths = [Path(f"{i:04}.png") for i in range(2000)]
+    held_out = is_held_out(paths)
+    assert 0.08 < held_out.mean() < 0.12
+    np.testing.assert_array_equal(is_held_out(paths[500:]), held_out[500:])
+    np.testing.assert_array_equal(sorted(is_held_out(paths[:2])), [False, True])
+
+
+def test_labels_are_no_part_of_what_a_run_is_trained_on(config, folder):
+    draw(folder)
+    before = load_splits(config).fingerprint
+    write_counts(folder, [("00.png", 0)])
+    os.utime(folder / "01.png", (1, 1))
+    assert load_splits(config).fingerprint == before
+    (folder / "00.png").unlink()
+    assert load_splits(config).fingerprint != before
+
+
+def test_a_count_in_counts_csv_comes_before_that_of_the_boxes(config, folder):
+    write_boxes(folder, draw(folder))
+    (folder / "counts.csv").write_bytes("\ufefffile,count\r\n00.png,2\r\n".encode())  # as from Excel
+    _, counts, _ = all_of(load_splits(config))
+    assert sorted(counts) == [0] * 9 + [1] * 10 + [2]
+
+
+def test_flags_that_do_nothing_are_refused(config, folder, tmp_path):
+    for flags in ({"object_size": 9.0}, {"channels": 3}, {"image_size": (60, 60)}, {"invert": "no"}):
+        with pytest.raises(ValueError, match=f"Expected {next(iter(flags))} with --dataset images"):
+            DataConfig(**flags)
+    draw(folder)
+    data = dataclasses.replace(config, object_size=12.0)
+    run = RunConfig(runs_dir=str(tmp_path / "runs"))
+    with pytest.raises(ValueError, match="Expected either --object-size or --scale-prior"):
+        train(Config(data, ModelConfig(scale_prior=(2.0, 0.1)), TrainingConfig(steps=2), run))
+
+
 def test_what_does_not_go_together_is_refused(tmp_path):
     with pytest.raises(ValueError, match="--dataset images together with --images"):
         DataConfig(dataset="images")
@@ -189,7 +228,7 @@ def test_what_can_be_seen_without_labels_is_shown(config, folder, tmp_path):
     record = json.loads((out / "evaluation.json").read_text())
     assert record["count_accuracy"] is None and record["foreground_ari"] is None
     assert "confusion_matrix" not in record and "ap50" not in record
-    assert record["pixel_mse"] > 0 and record["images"] == 2
+    assert record["pixel_mse"] > 0 and record["images"] == len(load_splits(config).splits["test"])
     figures = {path.stem for path in (out / "figures").iterdir()}
     assert {"counts", "failures", "progress"} <= figures and "confusion" not in figures
 

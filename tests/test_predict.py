@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -67,6 +68,11 @@ def test_nothing_is_written_where_nothing_can_be_read(folder, run_script, tmp_pa
     done = run_script("predict.py", folder, "--model", tmp_path)
     assert done.returncode == 2 and "Expected a SavedModel" in done.stderr
     assert not out.exists()
+    album = shutil.copytree(folder, tmp_path / "album" / "pictures")
+    for images in (album, folder):  # one that would be replaced, and a folder that is no result
+        done = run_script("predict.py", images, "--model", PRETRAINED, "--out", album.parent)
+        assert done.returncode == 2 and "Expected" in done.stderr.splitlines()[-1]
+    assert len(list(album.iterdir())) == len(list(folder.iterdir()))
 
 
 def test_dark_ink_on_white_is_turned_round(split, run_script, tmp_path):

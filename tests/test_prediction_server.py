@@ -1,5 +1,6 @@
 """Serving over gRPC: the C++ session behind tensorflow.serving.PredictionService."""
 
+import io
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import air_tf
@@ -107,6 +109,21 @@ def test_bad_files_are_refused_with_a_reason(remote, cut):
         remote.infer_encoded(np.array([], object))
 
 
+def test_a_huge_picture_is_refused_before_it_is_decoded(remote, model):
+    file = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(file, "png")
+    jpeg = io.BytesIO()
+    Image.new("L", (9_000, 8_000)).save(jpeg, "jpeg")
+    for picture in (file, jpeg):
+        with pytest.raises(ValueError, match="INVALID_ARGUMENT: .*(?s:.*)at most 64,000,000 pixels"):
+            remote.infer_encoded([picture.getvalue()])
+    file = io.BytesIO()
+    Image.new("L", (300, 200), 40).save(file, "jpeg")
+    np.testing.assert_allclose(
+        remote.infer_encoded([file.getvalue()]).counts, model.infer_encoded([file.getvalue()]).counts
+    )
+
+
 def test_a_server_that_is_down_or_has_another_model_is_said(server):
     with pytest.raises(ValueError, match="to answer. Received: UNAVAILABLE"):
         RemoteModel("127.0.0.1:1")
@@ -168,7 +185,7 @@ def test_the_servers_configs_are_written_beside_the_versions(exports):
 def test_the_docker_command_names_what_was_written(exports):
     command = serving.docker_command(exports)
     assert f"-v {exports}:/models/air:ro" in command
-    for name in ("models.config", "batching.config", "monitoring.config"):
+    for name in ("models.config", "monitoring.config"):
         assert f"/models/air/{name}" in command
 
 

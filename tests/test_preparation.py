@@ -51,7 +51,7 @@ def test_each_colour_has_its_own_ground():
     picture[5, 5] = 255
     prepared, _ = prepare(picture, config)
     expected = np.zeros((12, 10, 3))
-    expected[5, 5] = 1, 1, 0  # white on a blue that is full cannot be told
+    expected[5, 5] = 1, 155 / 255, 0  # one scale for all, so that the colours stay
     np.testing.assert_allclose(prepared, expected, atol=1e-5)
 
 

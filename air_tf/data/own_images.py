@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import sys
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +22,7 @@ from air_tf.data.split import UNKNOWN, Split
 from air_tf.pictures import find_pictures, read_picture
 from air_tf.preparation import border_median, prepare
 
-TEST_SHARE, MOST_TEST = 0.1, 10_000  # of the pictures, held out
-SHUFFLE_SEED = 0  # which pictures are held out
+TEST_SHARE = 0.1  # of the pictures, held out
 WINDOW_SIDE = 1.1  # sides of the object that a glimpse's window has, with its margin
 LOOKED_AT = 20  # pictures that tell light objects from dark ones, and sizes
 COUNTS, BOXES = "counts.csv", "boxes.json"
@@ -36,17 +36,16 @@ class OwnImages(NamedTuple):
     description: str
 
 
-def fingerprint(paths: list[Path], config: DataConfig) -> str:
-    """Tells one set of files, and one way of fitting them, from another."""
-    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths + labels(paths)]
-    fitting = config.image_size, config.channels, config.invert
-    return hashlib.sha256(repr((files, fitting)).encode()).hexdigest()[:16]
+def fingerprint(paths: list[Path], *more) -> str:
+    """Tells one set of files from another, by their names and sizes."""
+    files = [(path.name, path.stat().st_size) for path in paths]
+    return hashlib.sha256(repr((files, more)).encode()).hexdigest()[:16]
 
 
 def labels(paths: list[Path]) -> list[Path]:
-    """The files with labels that lie in the pictures' folders."""
+    """The files with labels that lie in the pictures' folders; a count in counts.csv comes last."""
     folders = sorted({path.parent for path in paths})
-    return [f / name for f in folders for name in (COUNTS, BOXES) if (f / name).is_file()]
+    return [f / name for name in (BOXES, COUNTS) for f in folders if (f / name).is_file()]
 
 
 def own_images(paths: list[Path], model: ModelConfig) -> dict[str, Split]:
@@ -75,9 +74,16 @@ def own_images(paths: list[Path], model: ModelConfig) -> dict[str, Split]:
     corner, extent = (np.tile(part, 2)[:, None] for part in np.split(np.array(edges), 2, axis=1))
     boxes = (boxes * extent + corner) * boxes.any(axis=-1, keepdims=True)
     split = Split.of(np.stack(images), counts, boxes.astype(np.float32))
-    order = np.random.RandomState(SHUFFLE_SEED).permutation(len(split))
-    held_out = min(MOST_TEST, max(1, round(TEST_SHARE * len(split))))
-    return {"train": split[np.sort(order[held_out:])], "test": split[np.sort(order[:held_out])]}
+    held_out = is_held_out(kept)
+    return {"train": split[~held_out], "test": split[held_out]}
+
+
+def is_held_out(paths: list[Path]) -> np.ndarray:
+    """Which pictures test, `(S,)`: by a hash of each name, so that no other picture changes it."""
+    hashes = np.array([zlib.crc32(path.name.encode()) / 2**32 for path in paths])
+    held_out = hashes < TEST_SHARE
+    held_out[hashes.argmin()], held_out[hashes.argmax()] = True, False  # one of each at least
+    return held_out
 
 
 def first_pictures(paths: list[Path], channels: int) -> list[np.ndarray]:
@@ -133,7 +139,7 @@ def read_labels(paths: list[Path], sizes: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _read_counts(file: Path) -> dict[str, int]:
     try:
-        with open(file, newline="") as lines:
+        with open(file, newline="", encoding="utf-8-sig") as lines:
             result = {row["file"]: int(row["count"]) for row in csv.DictReader(lines)}
         if min(result.values(), default=0) < 0:
             raise ValueError("a count below 0")
@@ -179,10 +185,9 @@ def load_own_images(config: DataConfig, cached) -> tuple[OwnImages, str]:
         "dark_objects": dark,
         "subtract_ground": True,
     }
-    if min(config.image_size) < ModelConfig.glimpse_size:
-        fields["glimpse_size"] = min(config.image_size)
-    of_files = fingerprint(paths, config)
-    splits = cached(of_files, lambda: own_images(paths, ModelConfig(**fields)))
+    changed = [path.stat().st_mtime_ns for path in paths + labels(paths)]
+    version = fingerprint(paths + labels(paths), changed, fields)
+    splits = cached(version, lambda: own_images(paths, ModelConfig(**fields)))
     labelled = sum(int(split.labelled().sum()) for split in splits.values())
     total = sum(map(len, splits.values()))
     description = (
@@ -196,7 +201,7 @@ def load_own_images(config: DataConfig, cached) -> tuple[OwnImages, str]:
             f"\nObjects of {config.object_size:g} pixels are {inside:.1f} of the model's "
             f"{min(config.image_size)}: z_where's scale has the prior {mean:.2f} +- {deviation:.2f}."
         )
-    return OwnImages(splits, fields, description), of_files
+    return OwnImages(splits, fields, description), fingerprint(paths)
 
 
 def scale_prior_of(config: DataConfig, pictures: list[np.ndarray]) -> tuple[tuple[float, float], float]:
