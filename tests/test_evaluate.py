@@ -203,7 +203,7 @@ def test_a_saved_model_without_the_endpoints_is_refused(tmp_path, capsys):
     module.f = tf.function(lambda x: x, input_signature=[tf.TensorSpec((), tf.float32)])
     tf.saved_model.save(module, str(tmp_path / "1"), signatures={"other": module.f})
     line = refusal(capsys, saved_model=tmp_path)
-    assert "decode, serving_default missing; it has: other" in line
+    assert "decode, encoded, prepare, serving_default missing; it has: other" in line
 
 
 def test_flags_that_do_not_go_together_are_refused(run_copy, tmp_path, capsys):
@@ -223,6 +223,10 @@ def test_folders_with_other_files_are_left_alone(run_copy, tmp_path, capsys):
     (precious.parent / "evaluation.json").write_text("{}")
     assert "with thesis.tex in it" in refusal(capsys, run=run_copy, out=precious.parent)
     assert precious.read_text() == "all of it"
+    album = tmp_path / "album" / "figures"
+    album.mkdir(parents=True)
+    assert "with figures in it" in refusal(capsys, run=run_copy, out=album.parent)
+    assert album.exists()
 
 
 def test_an_evaluation_is_replaced_as_a_whole(tmp_path):
