@@ -12,7 +12,6 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # the page asks no other host 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import numpy as np
-import tyro
 
 from air_tf import cli, figures
 from air_tf.config import MultiDigitRecipe
@@ -179,8 +178,7 @@ def page(demo: Demo):
     return blocks
 
 
-def main() -> None:
-    config = tyro.cli(DemoConfig)
+def main(config: DemoConfig) -> None:
     if config.saved_model and config.serving:
         given = f"--saved-model {config.saved_model} --serving {config.serving}"
         raise ValueError(f"Expected either --saved-model or --serving. Received: {given}.")
@@ -194,4 +192,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main))
+    sys.exit(cli.run(lambda: main(cli.parse(DemoConfig))))

@@ -58,8 +58,7 @@ class PredictConfig:
     """Pictures at a time."""
 
 
-def main() -> int:
-    config = cli.parse(PredictConfig)
+def main(config: PredictConfig) -> int:
     if not config.images or config.batch_size < 1:
         raise ValueError(
             "Expected picture files, and a batch of at least 1. "
@@ -154,4 +153,4 @@ def write_tables(predictions: list[Prediction], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main))
+    sys.exit(cli.run(lambda: main(cli.parse(PredictConfig))))

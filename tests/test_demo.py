@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 import air_tf
+from air_tf import cli
 from air_tf.remote import RemoteModel
 from air_tf.serving import PRETRAINED
-from demo import Demo, prepared
+from demo import Demo, DemoConfig, main, prepared
 from tests.conftest import REPOSITORY
 from tests.prediction_server import Server
 
@@ -154,20 +155,19 @@ def test_large_images_are_shown(small_config):
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--serving", "127.0.0.1:1"], "UNAVAILABLE"),
-        (["--saved-model", "nowhere"], "Expected a SavedModel"),
-        (["--serving", "a:1", "--saved-model", "b"], "Expected either"),
+        ({"serving": "127.0.0.1:1"}, "UNAVAILABLE"),
+        ({"saved_model": "nowhere"}, "Expected a SavedModel"),
+        ({"serving": "a:1", "saved_model": "b"}, "Expected either"),
     ],
 )
-def test_what_cannot_be_shown_is_said(run_script, flags, words):
-    done = run_script("demo.py", *flags)
-    assert done.returncode == 2
-    assert words in done.stderr.splitlines()[-1]
+def test_what_cannot_be_shown_is_said(capsys, flags, words):
+    assert cli.run(lambda: main(DemoConfig(**flags))) == cli.EXIT_BAD_INPUT
+    assert words in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_port_in_use_is_said(demo, run_script):
-    port = demo.rpartition(":")[2]
-    done = run_script("demo.py", "--saved-model", PRETRAINED, "--port", port)
-    assert done.returncode == 2
-    assert port in done.stderr.splitlines()[-1]
+def test_a_port_in_use_is_said(demo, capsys):
+    port = int(demo.rpartition(":")[2])
+    config = DemoConfig(saved_model=str(PRETRAINED), port=port)
+    assert cli.run(lambda: main(config)) == cli.EXIT_BAD_INPUT
+    assert str(port) in capsys.readouterr().err.splitlines()[-1]
     assert urllib.request.urlopen(demo).status == 200  # the other goes on

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import predict
+from air_tf import cli
 from air_tf.config import DataConfig
 from air_tf.data import load_splits
 from air_tf.pictures import as_png
@@ -56,32 +58,45 @@ def test_files_become_a_table_boxes_and_pictures(folder, split, run_script, tmp_
         assert coloured == (count > 0)
 
 
-def test_nothing_is_written_where_nothing_can_be_read(folder, run_script, tmp_path):
+def refusal(capsys, *images, **flags):
+    """The line on the terminal of a prediction that is refused."""
+    config = predict.PredictConfig(tuple(map(str, images)), **{n: str(f) for n, f in flags.items()})
+    assert cli.run(lambda: predict.main(config)) == cli.EXIT_BAD_INPUT
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_nothing_is_written_where_nothing_can_be_read(folder, tmp_path, capsys):
     out = tmp_path / "out"
-    for images, words in [(folder / "text.png", "that cannot"), (tmp_path, "names none")]:
-        done = run_script("predict.py", images, "--model", PRETRAINED, "--out", out)
-        assert done.returncode == 2 and words in done.stderr.splitlines()[-1]
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.tex").touch()
-    done = run_script("predict.py", folder, "--model", PRETRAINED, "--out", tmp_path / "other")
-    assert done.returncode == 2 and "thesis.tex" in done.stderr
-    done = run_script("predict.py", folder, "--model", tmp_path)
-    assert done.returncode == 2 and "Expected a SavedModel" in done.stderr
+    given = {"model": PRETRAINED, "out": out}
+    assert "that cannot" in refusal(capsys, folder / "text.png", **given)
+    assert "names none" in refusal(capsys, tmp_path, **given)
+    assert "Expected picture files" in refusal(capsys, **given)
+    assert "Expected a SavedModel" in refusal(capsys, folder, model=tmp_path, out=out)
     assert not out.exists()
+
+
+def test_folders_that_are_no_results_are_left_alone(folder, tmp_path, capsys):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.tex").touch()
+    assert "with thesis.tex in it" in refusal(capsys, folder, model=PRETRAINED, out=other)
     album = shutil.copytree(folder, tmp_path / "album" / "pictures")
-    for images in (album, folder):  # one that would be replaced, and a folder that is no result
-        done = run_script("predict.py", images, "--model", PRETRAINED, "--out", album.parent)
-        assert done.returncode == 2 and "Expected" in done.stderr.splitlines()[-1]
+    given = {"model": PRETRAINED, "out": album.parent}
+    assert "with pictures in it" in refusal(capsys, folder, **given)
+    (album.parent / "predictions.csv").touch()
+    assert "Expected pictures outside of" in refusal(capsys, album, **given)
     assert len(list(album.iterdir())) == len(list(folder.iterdir()))
 
 
-def test_dark_ink_on_white_is_turned_round(split, run_script, tmp_path):
+def test_dark_ink_on_white_is_turned_round(split, tmp_path):
     [one, *_] = np.flatnonzero(split.counts == 1)
     Image.fromarray(255 - split.images[one, ..., 0]).save(tmp_path / "paper.png")
     counts = {}
     for invert in ("auto", "yes", "no"):
-        flags = ["--model", PRETRAINED, "--out", tmp_path / invert, "--invert", invert, "--no-pictures"]
-        assert run_script("predict.py", tmp_path / "paper.png", *flags).returncode == 0
+        place = {"model": str(PRETRAINED), "out": str(tmp_path / invert)}
+        images = (str(tmp_path / "paper.png"),)
+        config = predict.PredictConfig(images, **place, invert=invert, pictures=False)
+        assert predict.main(config) == 0
         with open(tmp_path / invert / "predictions.csv", newline="") as file:
             counts[invert] = [row["count"] for row in csv.DictReader(file)]
     assert counts["auto"] == counts["yes"] == ["1"]
