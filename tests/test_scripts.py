@@ -213,7 +213,7 @@ def test_a_signal_to_one_worker_stops_both(start_workers, tmp_path):
         (["--dataset", "cifar"], "multi_mnist"),
         (["--max-objects", "0"], "Expected max_objects above 0. Received: max_objects=0."),
         (["--learning-rate", "-1"], "Expected learning_rate above 0. Received: learning_rate=-1.0."),
-        (["--glimpse-size", "60"], "glimpse_size from 2 to the image's smaller side, 50"),
+        (["--glimpse-size", "1"], "glimpse_size at least 2"),
         (["--digits", "mnist", "--mnist", "missing.npz"], "Received: missing.npz"),
         (["--name", "none", "--resume"], "Expected a run to resume"),
     ],

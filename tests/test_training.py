@@ -205,7 +205,7 @@ def test_resuming_another_config_says_which_field(config):
 
 def test_resuming_on_other_digits_is_refused(config):
     run_folder.write_config(config, FINGERPRINT, run_folder.open_folder(config, FINGERPRINT))
-    with pytest.raises(ValueError, match="Expected the digits with which"):
+    with pytest.raises(ValueError, match="Expected the digits or pictures with which"):
         run_folder.open_folder(changed(config, "run", resume=True), "others")
 
 
