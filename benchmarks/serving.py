@@ -1,11 +1,11 @@
-"""What serving costs: throughput and latency of a SavedModel, and a server under load.
+"""What serving costs: a SavedModel in this process, a server under load, the page in a browser.
 
     python -m benchmarks.serving                # the model in pretrained/; about two minutes
     python -m benchmarks.serving --seconds 5    # a look
 
 The server is tests/prediction_server.py, a process of its own on the same cores. Sixteen clients call
-it; every hundredth request is a bad one; halfway a new version is renamed into place. Written to
-results/serving.json.
+it; every hundredth request is a bad one; halfway a new version is renamed into place. The page is
+demo.py in headless Chromium, where there is one. Written to results/serving.json.
 """
 
 import dataclasses
@@ -30,6 +30,7 @@ from air_tf.serving import PRETRAINED, ServedModel
 ROOT = Path(__file__).parents[1]
 BATCH, ROUNDS, SINGLES = 64, 100, 300
 CLIENTS, BAD_EVERY = 16, 100
+PAGE_LOADS = 5
 SETTLED = 10.0  # seconds after which memory must stay flat
 FETCHED = "counts", "boxes", "reconstructions"
 
@@ -43,6 +44,9 @@ class ServingBenchmark:
 
     seconds: float = 60.0
     """Of load on the server."""
+
+    page: bool = True
+    """Whether to time the page."""
 
     out: Path = ROOT / "results" / "serving.json"
     """File to write."""
@@ -163,12 +167,46 @@ def call_it(server, address: str, served: Path, seconds: float, random: np.rando
     }
 
 
+def of_page(folder: Path) -> dict | None:
+    """Seconds until one can draw, and milliseconds from a stroke's end to what is shown, medians."""
+    if shutil.which("chromium") is None:
+        return None
+    from playwright.sync_api import sync_playwright
+
+    from tests import test_demo
+
+    process, url = test_demo.started("--saved-model", folder)
+    loads, strokes = [], []
+    try:
+        with sync_playwright() as playwright:
+            path = shutil.which("chromium")
+            for _ in range(PAGE_LOADS):
+                browser = playwright.chromium.launch(executable_path=path, args=test_demo.FLAGS)
+                page = browser.new_page()
+                started = time.perf_counter()
+                page.goto(url)
+                page.wait_for_selector("#drawing canvas")
+                loads.append(time.perf_counter() - started)
+                test_demo.stroke(page, (0.25, 0.15), (0.25, 0.4))
+                started = time.perf_counter()
+                test_demo.wait_for_count(page, 1)
+                strokes.append(1000 * (time.perf_counter() - started))
+                shown_ms = float(page.inner_text("#said").split()[-2])
+                browser.close()
+    finally:
+        process.terminate()
+    load, stroke = float(np.median(loads)), float(np.median(strokes))
+    return {"load_seconds": load, "stroke_to_shown_ms": stroke, "of_which_inference_ms": shown_ms}
+
+
 def main() -> None:
     config, random = tyro.cli(ServingBenchmark), np.random.default_rng(0)
     results = {
         "in_process": in_process(config.saved_model, random),
         "under_load": under_load(config.saved_model, config.seconds, random),
     }
+    if config.page and (page := of_page(config.saved_model)) is not None:
+        results["page"] = page
     config.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(results, config.out)
     print(cli.table(results))

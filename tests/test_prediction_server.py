@@ -193,7 +193,7 @@ def test_the_benchmark_finds_every_request_answered(exports, tmp_path):
     from tests.conftest import REPOSITORY
 
     command = [sys.executable, "-m", "benchmarks.serving", "--saved-model", exports, "--seconds", "5"]
-    command += ["--out", tmp_path / "serving.json"]
+    command += ["--out", tmp_path / "serving.json", "--no-page"]
     done = subprocess.run([*map(str, command)], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     import json
