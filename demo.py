@@ -185,10 +185,15 @@ def main(config: DemoConfig) -> None:
     place = config.serving or config.saved_model or default_model()
     model = RemoteModel(config.serving) if config.serving else load(place)
     print(f"The model: {place}.", flush=True)
-    page(Demo(model)).launch(
-        server_name=config.host, server_port=config.port, css=CSS, show_error=True, share=False,
-        footer_links=[], ssr_mode=False,
-    )  # fmt: skip
+    try:
+        page(Demo(model)).launch(
+            server_name=config.host, server_port=config.port, css=CSS, show_error=True, share=False,
+            footer_links=[], ssr_mode=False,
+        )  # fmt: skip
+    except OSError as error:
+        raise OSError(
+            f"Expected a free port on {config.host}. Received: --port {config.port}: {error}"
+        ) from error
 
 
 if __name__ == "__main__":
