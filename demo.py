@@ -55,6 +55,11 @@ canvas.onpointermove = event => { if (last) line(place(event)); };
 canvas.onpointerup = canvas.onpointercancel = () => { last = null; };
 element.querySelector('button').onclick = () => { clear(); sendSoon(); };
 clear();
+// what is drawn before the page listens would be lost: send until something is said of it
+const first = setInterval(() => {
+    const said = document.querySelector('#said');
+    if (said && said.innerText.trim()) clearInterval(first); else send();
+}, props.interval * 5);
 """
 INTRODUCTION = """# Attend, infer, repeat
 Draw one or two digits **apart from each other**, drop a picture, or look at a test image. The model has

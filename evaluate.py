@@ -86,8 +86,7 @@ def data_of(given: DataConfig, folder: Path) -> DataConfig:
     if given.dataset not in ("multi_mnist", trained_on["dataset"]):
         return given
     kept = {name: trained_on[name] for name in chosen if name in trained_on and name != "cache_dir"}
-    fields = chosen | kept | changed | {"mnist": given.mnist or trained_on["mnist"]}
-    return DataConfig(**fields | {"image_size": tuple(fields["image_size"])})
+    return DataConfig.from_json(chosen | kept | changed | {"mnist": given.mnist or trained_on["mnist"]})
 
 
 def main(config: EvaluateConfig) -> None:

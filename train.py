@@ -5,13 +5,13 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from air_tf import Config, cli
+from air_tf import cli
 from air_tf.training import Stopped, train
 
 
 def main() -> int:
     try:
-        folder, metrics = train(cli.parse(Config))
+        folder, metrics = train(cli.parse_run())
     except Stopped as stopped:
         message, signal_number = stopped.args
         print(message)

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from air_tf.config import ModelConfig
-from air_tf.networks import MLP, Decoder, MixtureParameters, NormalParameters
+from air_tf.networks import MLP, Decoder, ImageEmbedding, MixtureParameters, NormalParameters
 from air_tf.noise import StepNoise
 from air_tf.spatial_transformer import Attend, Place
 
@@ -21,6 +21,8 @@ tfd = tfp.distributions
 class CellState(NamedTuple):
     """What one step hands to the next."""
 
+    embedding: tf.Tensor  # (B, embedding_units), of the image; of DAIR: of what is left to explain
+    canvas: tf.Tensor  # (B, H, W, C), what has been drawn so far
     lstm: list[tf.Tensor]  # h and c, (B, lstm_units) each
     z_where: tf.Tensor  # (B, 3)
     z_what: tf.Tensor  # (B, z_what_size)
@@ -52,14 +54,17 @@ def reparameterised(q: tfd.Distribution, noise: tf.Tensor) -> tf.Tensor:
 class AIRCell(keras.layers.Layer):
     """Attend, infer, and draw one object, as if it and all before it were present.
 
+    With `config.difference` it is a step of DAIR ([1], section 3.2): the recurrence sees the difference
+    between the image and the canvas so far, hence what is left to explain.
+
     Departures from [1]: the presence does not feed back into the recurrence, which is conditioned
     on 'all before are present' anyway; and the embedding replaces the raw image in the recurrence.
+    The glimpse is always taken from the image itself: from DAIR's difference image it counts worse.
 
     Args:
         config: `ModelConfig`.
 
     Call arguments:
-        embedding: of the images, `(B, embedding_units)`.
         x: images, `(B, H, W, C)` float32 in [0, 1].
         noise: `StepNoise`.
         prev: `CellState` of the previous step.
@@ -81,6 +86,7 @@ class AIRCell(keras.layers.Layer):
         if config.what_components > 1:
             self.what_prior = MixtureParameters(config.what_components, config.z_what_size)
 
+        self.embedding = ImageEmbedding(config.embedding_units)
         self.lstm = keras.layers.LSTMCell(config.lstm_units, recurrent_initializer="glorot_uniform")
         self.pres_head = MLP(config.hidden_units, 1)
         self.where_head = NormalParameters(config.hidden_units, where_loc, where_scale)
@@ -98,11 +104,12 @@ class AIRCell(keras.layers.Layer):
         logits, loc, scale = self.what_prior.parameters()
         return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), normal(loc, scale))
 
-    def initial_state(self, batch_size) -> CellState:
-        """The state before the first object: zeros, as in [1]."""
-        zeros = lambda units: tf.zeros((batch_size, units))  # noqa: E731
+    def initial_state(self, x) -> CellState:
+        """The state before the first object of images `(B, H, W, C)`: zeros, as in [1]."""
+        zeros = lambda units: tf.zeros((tf.shape(x)[0], units))  # noqa: E731
         lstm = [zeros(self.config.lstm_units), zeros(self.config.lstm_units)]
-        return CellState(lstm, zeros(3), zeros(self.config.z_what_size))
+        what = zeros(self.config.z_what_size)
+        return CellState(self.embedding(x), tf.zeros_like(x), lstm, zeros(3), what)
 
     def keep_scale(self, z_where) -> tf.Tensor:
         """`z_where (..., 3)` with a scale of at least `min_scale`."""
@@ -113,8 +120,8 @@ class AIRCell(keras.layers.Layer):
         glimpse_recon = self.decode(z_what)
         return glimpse_recon, self.place(glimpse_recon, z_where)
 
-    def call(self, embedding, x, noise: StepNoise, prev: CellState):
-        inputs = tf.concat([embedding, prev.z_where, prev.z_what], axis=-1)
+    def call(self, x, noise: StepNoise, prev: CellState):
+        inputs = tf.concat([prev.embedding, prev.z_where, prev.z_what], axis=-1)
         hidden, lstm = self.lstm(inputs, prev.lstm)
 
         pres_logit = tf.squeeze(self.pres_head(hidden), axis=-1)
@@ -127,4 +134,7 @@ class AIRCell(keras.layers.Layer):
 
         glimpse_recon, placed = self.draw(z_where, z_what)
         step = Step(pres_logit, q_where, z_where, glimpse, q_what, z_what, glimpse_recon, placed)
-        return step, CellState(lstm, z_where, z_what)
+
+        canvas = prev.canvas + placed
+        embedding = self.embedding(x - canvas) if self.config.difference else prev.embedding
+        return step, CellState(embedding, canvas, lstm, z_where, z_what)

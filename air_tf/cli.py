@@ -1,9 +1,13 @@
 """What the scripts share: flags from a dataclass, and bad input in one line."""
 
+import argparse
+import dataclasses
 import sys
 from collections.abc import Callable
 
 import tyro
+
+from air_tf.config import PRESETS, Config
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
@@ -11,6 +15,20 @@ EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 def parse(config_class, arguments: list[str] | None = None):
     """Reads a config from the command line: a flag for each field, nested ones too."""
     return tyro.cli(config_class, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+
+
+def parse_run(arguments: list[str] | None = None) -> Config:
+    """Reads the config of a run: the flags given, the others as in the preset they name."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", default="")
+    parser.add_argument("--dataset", default="")
+    named, _ = parser.parse_known_args(arguments)
+    name = named.preset or (named.dataset if named.dataset in PRESETS else "multi_mnist")
+    if name not in PRESETS:
+        raise ValueError(f"Expected preset to be one of {', '.join(PRESETS)}. Received: {name}.")
+    preset = PRESETS[name]
+    defaults = dataclasses.replace(preset, run=dataclasses.replace(preset.run, preset=named.preset))
+    return tyro.cli(Config, default=defaults, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
 
 
 def run(main: Callable[[], int | None]) -> int:

@@ -28,6 +28,8 @@ def _check_types(config) -> None:
             )
             continue
         parts = value if get_origin(hint) is tuple and isinstance(value, (tuple, list)) else (value,)
+        if Ellipsis in kinds:
+            kinds = kinds[:1] * len(parts)
         fits = len(parts) == len(kinds) and all(map(_is_a, parts, kinds))
         _require(fits, f"{field} to be {', '.join(kind.__name__ for kind in kinds)}", **{field: value})
 
@@ -44,54 +46,9 @@ def _positive(config, *names: str) -> None:
         _require(math.isfinite(value) and value > 0, f"{name} above 0", **{name: value})
 
 
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-    """What the images are made of."""
-
-    dataset: Literal["multi_mnist", "images"] = "multi_mnist"
-    """Set of images. multi_mnist: 0 to 2 digits on 50 x 50 pixels; images: one's own, of --images."""
-
-    digits: Literal["auto", "mnist", "embedded", "none"] = "auto"
-    """Digits to draw. embedded: scikit-learn's, no download; mnist: from --mnist, else through
-    tensorflow-datasets; auto: mnist where it can be had, else embedded; none: of one's own images."""
-
-    mnist: str = dataclasses.field(default_factory=lambda: os.environ.get("AIR_MNIST", ""))
-    """An mnist.npz in the Keras layout (default: the variable AIR_MNIST)."""
-
-    cache_dir: str = os.path.join("~", ".cache", "air_tf")
-    """Folder for generated images; made anew when missing or damaged."""
-
-    images: str = ""
-    """Of images: PNG and JPEG files, a folder or a glob in quotes ('photos/*.png', ** for subfolders).
-    For evaluation only, a counts.csv (file,count) or a boxes.json (COCO) beside them is read."""
-
-    image_size: tuple[int, int] = (50, 50)
-    """Of images: (height, width) in pixels that every picture is fitted into, its shape kept."""
-
-    channels: Literal[1, 3] = 1
-    """Of images. 1: grey; 3: colour."""
-
-    invert: Literal["auto", "yes", "no"] = "auto"
-    """Of images: AIR wants light objects on a dark ground. auto: invert where objects are darker."""
-
-    object_size: float = 0.0
-    """Of images: an object's usual side, in pixels of the pictures as they are on disk; sets the prior
-    of z_where's scale. 0: leave it."""
-
-    def __post_init__(self):
-        _check_types(self)
-        _require(min(self.image_size) >= 8, "image_size of at least 8 x 8", image_size=self.image_size)
-        _require(self.object_size >= 0, "object_size at least 0", object_size=self.object_size)
-        own, given = self.dataset == "images", {"dataset": self.dataset, "images": self.images}
-        _require(bool(self.images) == own, "--dataset images together with --images 'GLOB'", **given)
-        for field in dataclasses.fields(self) if not own else ():
-            if field.name in ("image_size", "channels", "invert", "object_size"):
-                value = getattr(self, field.name)
-                _require(value == field.default, f"{field.name} with --dataset images alone",
-                         dataset=self.dataset, **{field.name: value})  # fmt: skip
-        fitting = ("auto", "none") if own else ("auto", "mnist", "embedded")
-        _require(self.digits in fitting, f"digits to be one of {', '.join(fitting)} for {self.dataset}",
-                 digits=self.digits)  # fmt: skip
+def _from_json(cls, fields: dict):
+    """The config that `dataclasses.asdict` gave, back from JSON, which knows no tuples."""
+    return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +58,8 @@ class MultiDigitRecipe:
     canvas_size: int = 50
     """Height and width of an image, in pixels."""
 
-    max_digits: int = 2
-    """Images have 0 to max_digits digits, all counts equally likely."""
+    digit_counts: tuple[int, ...] = (0, 1, 2)
+    """How many digits an image may have, all equally likely."""
 
     digit_scale: tuple[float, float] = (1.3, 0.1)
     """Mean and standard deviation of the factor by which a 28-pixel digit is shrunk."""
@@ -118,6 +75,98 @@ class MultiDigitRecipe:
 
     test_digits_seed: int = 681308
     """The same, for the images of held-out digits."""
+
+
+# Settings of `DataConfig` that say something of these data sets alone
+SETTINGS_OF = {
+    "multi_mnist": ("digit_counts", "canvas_size", "train_images", "test_images"),
+    "omniglot": ("omniglot", "image_size"),
+    "images": ("images", "image_size", "channels", "invert", "object_size"),
+}
+MOST_INK = 0.75  # largest part of an image that its digits' squares may fill: they are to find room
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """What the images are made of."""
+
+    dataset: Literal["multi_mnist", "omniglot", "images"] = "multi_mnist"
+    """Set of images. multi_mnist: 0 to 2 digits on 50 x 50 pixels; omniglot: handwritten characters of
+    many alphabets, a few strokes each; images: one's own, of --images."""
+
+    digits: Literal["auto", "mnist", "embedded", "none"] = "auto"
+    """Of multi_mnist. embedded: scikit-learn's, no download; mnist: from --mnist, else through
+    tensorflow-datasets; auto: mnist where it can be had, else embedded."""
+
+    mnist: str = dataclasses.field(default_factory=lambda: os.environ.get("AIR_MNIST", ""))
+    """An mnist.npz in the Keras layout (default: the variable AIR_MNIST)."""
+
+    cache_dir: str = os.path.join("~", ".cache", "air_tf")
+    """Folder for generated images; made anew when missing or damaged."""
+
+    digit_counts: tuple[int, ...] = MultiDigitRecipe.digit_counts
+    """Of multi_mnist: how many digits an image may have, all equally likely."""
+
+    canvas_size: int = MultiDigitRecipe.canvas_size
+    """Of multi_mnist: height and width of an image, in pixels."""
+
+    train_images: int = MultiDigitRecipe.train_images
+    """Of multi_mnist: images to train on."""
+
+    test_images: int = MultiDigitRecipe.test_images
+    """Of multi_mnist: held-out images."""
+
+    omniglot: str = ""
+    """Of omniglot: a folder or a zip in its original layout (images_background/ALPHABET/...), or a
+    folder of such zips (default: through tensorflow-datasets)."""
+
+    images: str = ""
+    """Of images: PNG and JPEG files, a folder or a glob in quotes ('photos/*.png', ** for subfolders).
+    For evaluation only, a counts.csv (file,count) or a boxes.json (COCO) beside them is read."""
+
+    image_size: tuple[int, int] = (50, 50)
+    """Of omniglot and images: (height, width) in pixels to fit pictures into, their shape kept."""
+
+    channels: Literal[1, 3] = 1
+    """Of images. 1: grey; 3: colour."""
+
+    invert: Literal["auto", "yes", "no"] = "auto"
+    """Of images: AIR wants light objects on a dark ground. auto: invert where objects are darker."""
+
+    object_size: float = 0.0
+    """Of images: an object's usual side, in pixels of the pictures as they are on disk; sets the prior
+    of z_where's scale. 0: leave it."""
+
+    from_json = classmethod(_from_json)
+
+    @property
+    def recipe(self) -> MultiDigitRecipe:
+        """Of multi_mnist."""
+        return MultiDigitRecipe(**{name: getattr(self, name) for name in SETTINGS_OF["multi_mnist"]})
+
+    def __post_init__(self):
+        _check_types(self)
+        own, given = self.dataset == "images", {"dataset": self.dataset, "images": self.images}
+        _require(bool(self.images) == own, "--dataset images together with --images 'GLOB'", **given)
+        for name, default in ((field.name, field.default) for field in dataclasses.fields(self)):
+            sets = [dataset for dataset, names in SETTINGS_OF.items() if name in names]
+            if sets and self.dataset not in sets:
+                expected, value = f"{name} with --dataset {' or '.join(sets)} alone", getattr(self, name)
+                _require(value == default, expected, dataset=self.dataset, **{name: value})
+        fitting = ("auto", "mnist", "embedded") if self.dataset == "multi_mnist" else ("auto", "none")
+        _require(self.digits in fitting, f"digits to be one of {', '.join(fitting)} for {self.dataset}",
+                 digits=self.digits)  # fmt: skip
+        _require(min(self.image_size) >= 8, "image_size of at least 8 x 8", image_size=self.image_size)
+        _require(self.object_size >= 0, "object_size at least 0", object_size=self.object_size)
+        counts = self.digit_counts
+        _require(min(counts, default=-1) >= 0 and max(counts) > 0 and len({*counts}) == len(counts),
+                 "digit_counts to be different numbers from 0 on, one of them above 0",
+                 digit_counts=counts)  # fmt: skip
+        _positive(self, "train_images", "test_images")
+        side = 28 / MultiDigitRecipe.digit_scale[0]
+        smallest = math.ceil(max(2 * side, side * math.sqrt(max(counts) / MOST_INK)))
+        _require(self.canvas_size >= smallest, f"canvas_size at least {smallest}, for the digits' room",
+                 canvas_size=self.canvas_size, digit_counts=counts)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,6 +227,10 @@ class ModelConfig:
 
     hidden_units: int = 200
     """Width of the hidden layer in each head, the encoder and the decoder."""
+
+    difference: bool = False
+    """DAIR: at each step the recurrence sees the image less what has been drawn so far, and so can
+    count further than it was trained to."""
 
     scale_prior: tuple[float, float] = (3.0, 0.2)
     """Mean and standard deviation of an object's scale: image side over object side."""
@@ -260,10 +313,7 @@ class ModelConfig:
     stop_sum: float = 0.99
     """Of concrete: an object is drawn while the sum of (1 - z_pres) up to it is below this."""
 
-    @classmethod
-    def from_json(cls, fields: dict) -> "ModelConfig":
-        """The config that `dataclasses.asdict` gave, back from JSON, which knows no tuples."""
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+    from_json = classmethod(_from_json)
 
     def __post_init__(self):
         _check_types(self)
@@ -359,6 +409,10 @@ class TrainingConfig:
 class RunConfig:
     """Where the run is kept."""
 
+    preset: str = ""
+    """Where the defaults of all other flags come from: multi_mnist, omniglot, extrapolation,
+    interpolation, five_digits or nine_digits (default: the data set's). See --preset NAME --help."""
+
     runs_dir: str = "runs"
     """Folder of all runs: the one to give to tensorboard --logdir."""
 
@@ -377,3 +431,28 @@ class Config:
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     run: RunConfig = RunConfig()
+
+
+def _digits(counts: range | tuple[int, ...], canvas_size: int, model: ModelConfig) -> Config:
+    return Config(data=DataConfig(digit_counts=tuple(counts), canvas_size=canvas_size), model=model)
+
+
+def _of_canvas(canvas_size: int, **fields) -> ModelConfig:
+    """Digits are as large as on multi-MNIST: their scale and its deviation grow with the canvas."""
+    larger = canvas_size / MultiDigitRecipe.canvas_size
+    mean, deviation = ModelConfig.scale_prior
+    return ModelConfig(scale_prior=(mean * larger, deviation * larger), **fields)
+
+
+MULTI_MNIST = Config()
+# Eslami et al. 2016, section 3.1: counts that training does not show
+EXTRAPOLATION = _digits((0, 1, 2), 50, ModelConfig(max_objects=4, warm_start_steps=0))
+INTERPOLATION = _digits((0, 1, 3), 50, ModelConfig(max_objects=4, warm_start_steps=0))
+# Section 3.2: strokes as objects
+OMNIGLOT = Config(data=DataConfig(dataset="omniglot"), model=ModelConfig(max_objects=4))
+FIVE_DIGITS = _digits(range(6), 80, _of_canvas(80, max_objects=6))
+NINE_DIGITS = _digits(range(10), 100, _of_canvas(100, max_objects=10))
+PRESETS = {
+    "multi_mnist": MULTI_MNIST, "omniglot": OMNIGLOT, "extrapolation": EXTRAPOLATION,
+    "interpolation": INTERPOLATION, "five_digits": FIVE_DIGITS, "nine_digits": NINE_DIGITS,
+}  # fmt: skip

@@ -12,7 +12,6 @@ import tensorflow as tf
 from air_tf.cell import AIRCell, Step
 from air_tf.config import ModelConfig
 from air_tf.distributions import at_least, count_posterior
-from air_tf.networks import ImageEmbedding
 from air_tf.noise import StepNoise, no_noise, stateless_noise
 from air_tf.objectives import (
     OBJECTIVES,
@@ -57,7 +56,6 @@ class AIR(keras.Model):
         super().__init__(**kwargs)
         self.config = config or ModelConfig()
         self.seed = seed
-        self.embedding = ImageEmbedding(self.config.embedding_units)
         self.cell = AIRCell(self.config)
         self.objective = OBJECTIVES[self.config.presence](self.config)
         self.count_prior = CountPrior(self.config)
@@ -115,13 +113,12 @@ class AIR(keras.Model):
         Returns:
             The N steps, of batch size `samples` times B.
         """
-        embedding = self.embedding(x)
+        state = self.cell.initial_state(x)
         if samples > 1:
-            embedding, x = tf.repeat(embedding, samples, axis=0), tf.repeat(x, samples, axis=0)
-        state = self.cell.initial_state(tf.shape(x)[0])
+            x, state = tf.nest.map_structure(lambda t: tf.repeat(t, samples, axis=0), (x, state))
         steps = []
         for step_noise in noise:
-            step, state = self.cell(embedding, x, step_noise, state)
+            step, state = self.cell(x, step_noise, state)
             steps.append(step)
         return steps
 

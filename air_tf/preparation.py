@@ -3,6 +3,9 @@
 The same for one's own images to train on, for files given to a model and for the served endpoint.
 """
 
+import functools
+
+import numpy as np
 import tensorflow as tf
 
 from air_tf.config import ModelConfig
@@ -50,6 +53,18 @@ def prepare(image: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor
     image = tf.image.pad_to_bounding_box(image, top, left, height, width)
     edges = tf.cast([top, left, inner[0], inner[1]], tf.float32) / [height, width, height, width]
     return tf.ensure_shape(image, (height, width, channels)), edges
+
+
+@functools.cache
+def _compiled(config: ModelConfig):
+    picture = tf.TensorSpec((None, None, config.image_shape[2]), tf.uint8)
+    return tf.function(lambda image: prepare(image, config), input_signature=[picture])
+
+
+def fit(picture: np.ndarray, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
+    """`prepare` of an array, with the image as uint8."""
+    image, edges = _compiled(config)(picture)
+    return np.round(image.numpy() * 255).astype(np.uint8), edges.numpy()
 
 
 def encoded_size(file: tf.Tensor) -> tf.Tensor:

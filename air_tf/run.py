@@ -26,7 +26,7 @@ CHECKPOINTS_KEPT = 3
 # Fields that a resumed run may change: where things are, how long to train, how often to look.
 FREE_FIELDS = {
     "mnist", "cache_dir", "steps", "steps_per_call", "evaluate_every", "evaluation_images",
-    "checkpoint_every", "stop_at_accuracy", "images",
+    "checkpoint_every", "stop_at_accuracy", "images", "omniglot",
 }  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def open_folder(config: Config, fingerprint: str) -> Path:
         ValueError: a new run's name is taken, a run to resume is not there, or has another config.
     """
     run, runs_dir = config.run, Path(config.run.runs_dir).expanduser()
-    parts = config.data.dataset, config.data.digits, f"seed{config.training.seed}"
+    parts = run.preset or config.data.dataset, config.data.digits, f"seed{config.training.seed}"
     base = "-".join(part for part in parts if part != "none")
     if run.resume:
         folder = runs_dir / run.name if run.name else _newest(runs_dir, base)

@@ -112,7 +112,9 @@ def check_labels_and_digits(config: Config, dataset: Dataset) -> None:
             f"{config.data.object_size:g} and {config.model.scale_prior}."
         )
     if config.training.fresh_images and dataset.compose is None:
-        raise ValueError("Expected --dataset multi_mnist for fresh_images. Received: images.")
+        raise ValueError(
+            f"Expected --dataset multi_mnist for fresh_images. Received: {config.data.dataset}."
+        )
 
 
 def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> float:

@@ -187,6 +187,7 @@ def of_page(folder: Path) -> dict | None:
                 page.goto(url)
                 page.wait_for_selector("#drawing canvas")
                 loads.append(time.perf_counter() - started)
+                test_demo.wait_for_count(page, 0)
                 test_demo.stroke(page, (0.25, 0.15), (0.25, 0.4))
                 started = time.perf_counter()
                 test_demo.wait_for_count(page, 1)

@@ -128,12 +128,11 @@ def part_milliseconds(trainer: Trainer, x: tf.Tensor) -> dict[str, float]:
     """Each part alone, compiled, forward and backward, for all its calls in a step."""
     model, cell, config = trainer.model, trainer.model.cell, trainer.config.model
     batch, steps = x.shape[0], config.max_objects
-    state = cell.initial_state(batch)
+    state = cell.initial_state(x)
     noise = model.sample_noise(batch, 0)
-    embedding = model.embedding(x)
-    step, _ = cell(embedding, x, noise[0], state)
+    step, _ = cell(x, noise[0], state)
     hidden, glimpse = state.lstm[0], step.glimpse
-    inputs = tf.concat([embedding, state.z_where, state.z_what], axis=-1)
+    inputs = tf.concat([state.embedding, state.z_where, state.z_what], axis=-1)
 
     def repeated(function):
         return lambda *values: [function(*values) for _ in range(steps)]
@@ -175,7 +174,7 @@ def part_milliseconds(trainer: Trainer, x: tf.Tensor) -> dict[str, float]:
     apply = tf.function(
         lambda: trainer.optimizer.apply(gradients, model.trainable_variables), jit_compile=True
     )
-    embed = tf.function(jit_compile=True)(lambda: _weight_gradient(model.embedding, x))
+    embed = tf.function(jit_compile=True)(lambda: _weight_gradient(cell.embedding, x))
     return {
         "embedding": 1000 * best_seconds(embed),
         "LSTM": forward_and_backward(

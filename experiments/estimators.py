@@ -12,8 +12,6 @@ results/estimators/. One that was interrupted goes on. MNIST comes from AIR_MNIS
 
 import dataclasses
 import os
-import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -28,11 +26,12 @@ from air_tf import cli
 from air_tf.config import Config, DataConfig, ModelConfig
 from air_tf.data import load_splits
 from air_tf.evaluation import evaluate, importance_bounds
-from air_tf.run import as_json, load_model, read_history, read_json, write_json
+from air_tf.run import load_model, read_history, read_json, write_json
 from air_tf.trainer import Trainer
+from experiments import runs
 from experiments.estimators_table import IMPORTANCE_SAMPLES, LEVELS, RHO, write_results
+from experiments.runs import FAILURE, Run, check_settings, in_time, is_done, keep, train
 
-ROOT = Path(__file__).parents[1]
 BOUND_SEEDS = 1  # of a setting: the importance-weighted bound of a run takes over a minute
 ANNEALED = "--rho-schedule exponential_odds --rho-start 0.9999 --rho-steps 3000"
 STEPS = "--steps 5000"
@@ -103,84 +102,19 @@ def settings() -> list[Setting]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments:
+class Arguments(runs.Arguments):
     """The three estimators of the presence's gradient on the benchmark, side by side."""
 
     only: tuple[str, ...] = ()
     """Groups or settings to run (default: all)."""
 
-    minutes: float = float("inf")
-    """Begin no run after this many minutes."""
-
     runs_dir: Path = Path("runs/estimators")
     """Folder of the runs."""
 
-    results_dir: Path = ROOT / "results"
-    """Folder of the table."""
 
-    cache_dir: Path = Path("~/.cache/air_tf")
-    """Folder for generated images."""
-
-
-def train(setting: Setting, seed: int, arguments: Arguments) -> Path:
-    """One run, from where it was interrupted; a failed one leaves `failure.txt`."""
-    folder = folder_of(setting, seed, arguments)
-    if is_done(folder):
-        return folder
-    place = ["--cache-dir", arguments.cache_dir, "--runs-dir", folder.parent, "--name", folder.name]
-    command = [sys.executable, ROOT / "train.py", *flags_of(setting, seed), *place]
-    if (folder / "config.json").exists():
-        command.append("--resume")
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        print(f"{folder.name}: {lines[-1]}", file=sys.stderr)
-        if "no longer finite" in lines[-1]:
-            (folder / "failure.txt").write_text(lines[-1] + "\n")
-    return folder
-
-
-def folder_of(setting: Setting, seed: int, arguments: Arguments) -> Path:
-    return arguments.runs_dir.resolve() / f"{setting.name}-seed{seed}"
-
-
-def is_done(folder: Path) -> bool:
-    return (folder / "metrics.json").exists() or (folder / "failure.txt").exists()
-
-
-def keep(folder: Path, record: Path) -> None:
-    """Copies what the tables need of a run: neither its weights nor what names this machine."""
-    record.mkdir(exist_ok=True)
-    config = read_json(folder / "config.json")
-    kept = {name: config[name] for name in ("model", "training", "versions", "git_commit")}
-    write_json(kept, record / "config.json")
-    for name in ("history.jsonl", "score.json", "failure.txt", "metrics.json"):
-        if (folder / name).exists():
-            shutil.copy(folder / name, record)
-
-
-def flags_of(setting: Setting, seed: int) -> list[str]:
-    """Of train.py, without those that say where."""
-    return (f"--digits mnist --rho {RHO} --evaluation-images 5000 --seed {seed} {setting.flags}").split()
-
-
-def check_settings(setting: Setting, seed: int, folder: Path) -> dict:
-    """The run's config.
-
-    Raises:
-        ValueError: it was trained with other settings than those now under its name.
-    """
-    saved, wanted = read_json(folder / "config.json"), cli.parse(Config, flags_of(setting, seed))
-    for part in ("model", "training"):
-        for name, value in as_json(dataclasses.asdict(getattr(wanted, part))).items():
-            was = saved[part].get(name, value)
-            unused = name == "baseline_learning_rate" and wanted.model.presence != "nvil"
-            if was != value and not unused:
-                raise ValueError(
-                    f"Expected {folder} with {name}={value!r}. Received: {name}={was!r}; "
-                    "move the run away to train it anew."
-                )
-    return saved
+def run_of(setting: Setting, seed: int) -> Run:
+    flags = f"--digits mnist --rho {RHO} --evaluation-images 5000 --seed {seed} {setting.flags}"
+    return Run(f"{setting.name}-seed{seed}", flags)
 
 
 def score(folder: Path, split, importance: bool) -> dict:
@@ -198,7 +132,7 @@ def score(folder: Path, split, importance: bool) -> dict:
 
 def row(setting: Setting, seed: int, folder: Path, split) -> dict:
     """What the table says of a run."""
-    history, config = read_history(folder), check_settings(setting, seed, folder)
+    history, config = read_history(folder), check_settings(run_of(setting, seed), folder)
     model = config["model"]
     costs = [model.get(name, getattr(ModelConfig, name)) for name in COST]
     result = {
@@ -210,8 +144,8 @@ def row(setting: Setting, seed: int, folder: Path, split) -> dict:
         "seed": seed,
         "git_commit": config["git_commit"],
     }
-    if (folder / "failure.txt").exists():
-        return result | {"failure": (folder / "failure.txt").read_text().strip()}
+    if (folder / FAILURE).exists():
+        return result | {"failure": (folder / FAILURE).read_text().strip()}
     if not is_done(folder):
         steps = history[-1]["step"] if history else 0
         return result | {"failure": f"unfinished at step {steps:,}"}
@@ -254,7 +188,7 @@ def step_times(images: np.ndarray, rounds: int = 5, steps: int = 50) -> dict[str
 
 
 def main() -> None:
-    arguments, started = tyro.cli(Arguments), time.monotonic()
+    arguments = tyro.cli(Arguments)
     dataset = load_splits(DataConfig(digits="mnist", cache_dir=str(arguments.cache_dir)))
     arguments.runs_dir.mkdir(parents=True, exist_ok=True)
     # seconds of a level are its steps times this: runs that take hours do not all find a quiet machine
@@ -267,12 +201,12 @@ def main() -> None:
     for setting in settings():
         wanted = not arguments.only or {setting.group, setting.name} & set(arguments.only)
         for seed in setting.seeds:
-            folder = folder_of(setting, seed, arguments)
-            record = records / folder.name
+            run = run_of(setting, seed)
+            folder, record = arguments.runs_dir.resolve() / run.name, records / run.name
             if is_done(record):
                 folder = record
-            elif wanted and time.monotonic() - started < 60 * arguments.minutes:
-                train(setting, seed, arguments)
+            elif wanted and in_time(arguments):
+                train(run, arguments)
             if (folder / "config.json").exists():
                 rows.append(row(setting, seed, folder, dataset.splits["test"]))
                 write_results(rows, read_json(times_file), arguments.results_dir)

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from air_tf.run import write_json
+from experiments.tables import markdown, spread
 
 RHO, IMPORTANCE_SAMPLES = 0.01, 100  # of published figures
 LEVELS = 0.95, 0.98  # count accuracies whose first step is noted
@@ -13,16 +12,6 @@ NOTES = {
     "enumerate-1e-3": "the default, in the table of changes",
     "fresh-images": "sees more data than the others: not to be set beside published figures",
 }
-
-
-def spread(values: list, form: str) -> str:
-    """Least, median and greatest; with one value, that."""
-    values = [value for value in values if value is not None]
-    if not values:
-        return "-"
-    if len(values) == 1:
-        return format(values[0], form)
-    return " / ".join(format(f(values), form) for f in (np.min, np.median, np.max))
 
 
 def summary(rows: list[dict], times: dict[str, float]) -> dict[str, str]:
@@ -48,12 +37,6 @@ def summary(rows: list[dict], times: dict[str, float]) -> dict[str, str]:
     line["flags"] = f"`{rows[0]['flags']}`"
     line["note"] = NOTES.get(rows[0]["setting"], "")
     return line
-
-
-def markdown(lines: list[dict[str, str]]) -> str:
-    """A table with a column for each key."""
-    rows = [list(lines[0]), ["---"] * len(lines[0]), *(list(line.values()) for line in lines)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
 def write_results(rows: list[dict], times: dict[str, float], folder: Path) -> None:

@@ -1,3 +1,6 @@
+import dataclasses
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,21 +18,17 @@ def normal(*shape):
 
 @pytest.fixture
 def arguments(small_config, small_images):
-    state = CellState([normal(5, 8), normal(5, 8)], normal(5, 3), normal(5, 4))
-    return (
-        normal(5, 8),
-        tf.constant(small_images),
-        StepNoise(normal(5, 3), normal(5, 4), normal(5)),
-        state,
-    )
+    canvas, lstm = small_images[::-1] * 0.5, [normal(5, 8), normal(5, 8)]
+    state = CellState(normal(5, 8), canvas, lstm, normal(5, 3), normal(5, 4))
+    return tf.constant(small_images), StepNoise(normal(5, 3), normal(5, 4), normal(5)), state
 
 
 def test_recurrence_equals_numpy(small_config, arguments):
-    embedding, _, _, prev = arguments
+    _, _, prev = arguments
     cell = AIRCell(small_config)
     _, state = cell(*arguments)
     kernel, recurrent_kernel, bias = cell.lstm.get_weights()
-    inputs = np.concatenate([embedding, prev.z_where, prev.z_what], -1)
+    inputs = np.concatenate([prev.embedding, prev.z_where, prev.z_what], -1)
     gates = inputs @ kernel + prev.lstm[0] @ recurrent_kernel + bias
     i, f, c, o = np.split(gates, 4, -1)
     memory = expit(f) * prev.lstm[1] + expit(i) * np.tanh(c)
@@ -45,7 +44,7 @@ def test_forget_gates_start_open(small_config, arguments):
 
 def test_step_is_what_the_layers_say(small_config, arguments):
     cell = AIRCell(small_config)
-    _, x, noise, _ = arguments
+    x, noise, prev = arguments
     step, state = cell(*arguments)
     np.testing.assert_allclose(
         step.z_what, step.q_what.mean() + step.q_what.stddev() * noise.what, rtol=1e-5
@@ -53,6 +52,25 @@ def test_step_is_what_the_layers_say(small_config, arguments):
     np.testing.assert_allclose(step.glimpse, cell.attend(x, step.z_where), atol=1e-6)
     np.testing.assert_allclose(step.placed, cell.place(step.glimpse_recon, step.z_where), atol=1e-6)
     assert state.z_where is step.z_where and state.z_what is step.z_what
+    np.testing.assert_allclose(state.canvas, prev.canvas + step.placed, atol=1e-6)
+    np.testing.assert_array_equal(state.embedding, prev.embedding)
+
+
+def test_dair_sees_what_is_left(small_config, arguments):
+    """Each step's embedding is that of the image less the canvas so far; all else is as in AIR."""
+    x, noise, prev = arguments
+    keras.utils.set_random_seed(0)
+    air = AIRCell(small_config)
+    keras.utils.set_random_seed(0)
+    dair = AIRCell(dataclasses.replace(small_config, difference=True))
+    first, (same, _) = dair.initial_state(x), (cell.initial_state(x) for cell in (air, air))
+    np.testing.assert_allclose(first.embedding, same.embedding)
+    (of_air, _), (of_dair, state) = air(x, noise, prev), dair(x, noise, prev)
+    np.testing.assert_allclose(of_dair.placed, of_air.placed, atol=1e-6)
+    left = x - prev.canvas - of_dair.placed
+    weights, bias = dair.embedding.get_weights()
+    expected = np.maximum(tf.reshape(left, (5, -1)) @ weights + bias, 0)
+    np.testing.assert_allclose(state.embedding, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_eager_equals_graph(small_config, arguments):
@@ -63,8 +81,8 @@ def test_eager_equals_graph(small_config, arguments):
 
 
 def test_sampled_scale_is_kept_above_its_least(small_config, arguments):
-    embedding, x, noise, prev = arguments
+    x, noise, prev = arguments
     noise = noise._replace(where=np.full((5, 3), -1e3, np.float32))
-    step, _ = AIRCell(small_config)(embedding, x, noise, prev)
+    step, _ = AIRCell(small_config)(x, noise, prev)
     np.testing.assert_allclose(step.z_where[:, 0], small_config.min_scale)
     assert np.isfinite(step.glimpse).all()

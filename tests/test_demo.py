@@ -93,6 +93,7 @@ def wait_for_count(page, count):
 
 def test_two_strokes_apart_are_two_objects_and_no_other_host_is_asked(browser_page, demo):
     page = browser_page
+    wait_for_count(page, 0)
     stroke(page, (0.25, 0.15), (0.25, 0.4))
     wait_for_count(page, 1)
     stroke(page, (0.7, 0.6), (0.7, 0.85))

@@ -2,93 +2,112 @@
 
 import dataclasses
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from air_tf import cli
-from air_tf.config import Config
-from experiments import estimators, estimators_table
+from air_tf.trainer import Diverged
+from air_tf.training import Stopped
+from experiments import estimators, estimators_table, runs
 
 SETTING = estimators.Setting("group", "name", "--presence nvil --steps 700", range(2))
+RUN = estimators.run_of(SETTING, 0)
 
 
 @pytest.fixture
 def arguments(tmp_path):
-    return estimators.Arguments(runs_dir=tmp_path)
+    return runs.Arguments(runs_dir=tmp_path)
 
 
 @pytest.fixture
-def calls(monkeypatch):
-    """Commands that were run; each writes what a run writes, then does as `then` says."""
-    made = []
+def trained(monkeypatch):
+    """The configs that were trained; each leaves what a run leaves, then does as `outcome` says."""
+    configs = []
 
-    def run(command, **options):
-        made.append(command)
-        flags = command[2 : command.index("--cache-dir")]
-        runs_dir, name = (command[command.index(f) + 1] for f in ("--runs-dir", "--name"))
-        folder = Path(runs_dir) / name
+    def train(config):
+        configs.append(config)
+        folder = Path(config.run.runs_dir) / config.run.name
         folder.mkdir(exist_ok=True)
-        config = dataclasses.asdict(cli.parse(Config, flags)) | {"git_commit": "abc"}
-        (folder / "config.json").write_text(json.dumps(config))
-        status, message = run.then
-        if status == 0:
-            (folder / "metrics.json").write_text("{}")
-        return subprocess.CompletedProcess(command, status, stderr=message)
+        record = dataclasses.asdict(config) | {"git_commit": "abc", "versions": {}}
+        (folder / "config.json").write_text(json.dumps(record))
+        if train.outcome is not None:
+            raise train.outcome
+        (folder / "metrics.json").write_text("{}")
 
-    run.then, run.made = (0, ""), made
-    monkeypatch.setattr(subprocess, "run", run)
-    return run
-
-
-def test_a_run_that_is_done_is_not_run_again(arguments, calls):
-    folder = estimators.train(SETTING, 1, arguments)
-    assert folder.name == "name-seed1" and len(calls.made) == 1
-    assert {"--presence", "nvil", "--rho", "0.01", "--seed", "1"} <= set(calls.made[0])
-    assert "--resume" not in calls.made[0]
-    estimators.train(SETTING, 1, arguments)
-    assert len(calls.made) == 1
+    train.outcome, train.configs = None, configs
+    monkeypatch.setattr(runs, "train_run", train)
+    return train
 
 
-def test_an_interrupted_run_goes_on_and_has_a_row(arguments, calls):
-    calls.then = (143, "")
-    folder = estimators.train(SETTING, 0, arguments)
+def test_a_run_that_is_done_is_not_run_again(arguments, trained):
+    folder = runs.train(RUN, arguments)
+    assert folder.name == "name-seed0"
+    [config] = trained.configs
+    assert (config.model.presence, config.model.rho, config.training.seed) == ("nvil", 0.01, 0)
+    assert not config.run.resume
+    runs.train(RUN, arguments)
+    assert len(trained.configs) == 1
+
+
+def test_an_interrupted_run_goes_on_and_has_a_row(arguments, trained):
+    trained.outcome = Stopped("Stopped by SIGTERM: step 500 is saved.", 15)
+    with pytest.raises(SystemExit, match=r"step 500 is saved\. The same command goes on"):
+        runs.train(RUN, arguments)
+    folder = arguments.runs_dir / "name-seed0"
     (folder / "history.jsonl").write_text('{"step": 500, "count_accuracy": 0.4}')
     row = estimators.row(SETTING, 0, folder, None)
     assert row["failure"] == "unfinished at step 500" and row["presence"] == "nvil"
-    estimators.train(SETTING, 0, arguments)
-    assert "--resume" in calls.made[1]
+    trained.outcome = None
+    runs.train(RUN, arguments)
+    assert trained.configs[1].run.resume
 
 
-def test_a_run_that_diverged_is_a_result(arguments, calls):
-    calls.then = (2, "progress\nerror: The loss is no longer finite at step 9.")
-    folder = estimators.train(SETTING, 0, arguments)
+def test_a_run_that_diverged_is_a_result(arguments, trained):
+    trained.outcome = Diverged("The loss is no longer finite at step 9.")
+    folder = runs.train(RUN, arguments)
     assert "no longer finite" in estimators.row(SETTING, 0, folder, None)["failure"]
-    estimators.train(SETTING, 0, arguments)
-    assert len(calls.made) == 1
+    runs.train(RUN, arguments)
+    assert len(trained.configs) == 1
 
 
-def test_a_run_of_other_settings_is_refused(arguments, calls):
-    folder = estimators.train(SETTING, 0, arguments)
-    assert estimators.check_settings(SETTING, 0, folder)["git_commit"] == "abc"
-    other = dataclasses.replace(SETTING, flags="--presence nvil --steps 800")
+def test_a_run_of_other_settings_is_refused(arguments, trained):
+    folder = runs.train(RUN, arguments)
+    assert runs.check_settings(RUN, folder)["git_commit"] == "abc"
+    other = dataclasses.replace(RUN, flags=RUN.flags.replace("700", "800"))
     with pytest.raises(ValueError, match="with steps=800. Received: steps=700"):
-        estimators.check_settings(other, 0, folder)
+        runs.check_settings(other, folder)
 
 
-def test_a_record_tells_what_the_run_told_and_nothing_of_the_machine(arguments, calls, tmp_path):
-    folder = estimators.train(SETTING, 0, arguments)
-    config = json.loads((folder / "config.json").read_text()) | {"versions": {}}
-    (folder / "config.json").write_text(json.dumps(config))
+def test_a_scored_run_is_kept_and_not_loaded_again(arguments, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "load_model", lambda folder: folder.name)
+    scores = []
+
+    def score(model, record):
+        scores.append(model)
+        return {"accuracy": 0.5}
+
+    records = tmp_path / "records"
+    for _ in range(2):
+        record = runs.scored(RUN, records, arguments, score)
+    assert scores == ["name-seed0"] and json.loads((record / "score.json").read_text()) == {
+        "accuracy": 0.5
+    }
+    late = dataclasses.replace(arguments, minutes=0.0)
+    assert runs.scored(RUN, records, late, score) == record
+    assert runs.scored(estimators.run_of(SETTING, 1), records, late, score) is None
+
+
+def test_a_record_tells_what_the_run_told_and_nothing_of_the_machine(arguments, trained, tmp_path):
+    folder = runs.train(RUN, arguments)
     metrics = {"steps": 700, "ms_per_step": 9.0, "test_digits": {"count_accuracy": 0.9}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "score.json").write_text('{"count_accuracy": 0.97, "elbo": 600.0}')
     (folder / "history.jsonl").write_text('{"step": 350, "count_accuracy": 0.96}\n')
-    estimators.keep(folder, tmp_path / "record")
+    runs.keep(folder, tmp_path / "record")
     row = estimators.row(SETTING, 0, folder, None)
     assert row["steps_to_95%"] == 350 and row["steps_to_98%"] is None and row["elbo"] == 600.0
-    assert estimators.is_done(tmp_path / "record")
+    assert runs.is_done(tmp_path / "record")
     assert estimators.row(SETTING, 0, tmp_path / "record", None) == row
     kept = "".join(path.read_text() for path in (tmp_path / "record").iterdir())
     assert "cache" not in kept and str(tmp_path) not in kept
@@ -97,7 +116,7 @@ def test_a_record_tells_what_the_run_told_and_nothing_of_the_machine(arguments, 
 def test_every_setting_has_flags_that_train_takes_and_a_name_of_its_own():
     settings = estimators.settings()
     for setting in settings:
-        cli.parse(Config, estimators.flags_of(setting, 0))
+        cli.parse_run(estimators.run_of(setting, 0).flags.split())
     assert len({setting.name for setting in settings}) == len(settings)
 
 

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from air_tf.config import DataConfig, MultiDigitRecipe
+from air_tf.config import DataConfig
 from air_tf.data.cache import cached
 from air_tf.data.digits import load_digits
 from air_tf.data.multi_mnist import compose, multi_mnist, segments
+from air_tf.data.omniglot import load_omniglot
 from air_tf.data.own_images import load_own_images
 from air_tf.data.split import Composer, Split, as_float, batches, check_batch_size
 
@@ -30,11 +31,12 @@ class Dataset(NamedTuple):
     compose: Composer | None  # images like those to train on
 
 
-def load_splits(config: DataConfig, recipe: MultiDigitRecipe = MultiDigitRecipe()) -> Dataset:
+def load_splits(config: DataConfig) -> Dataset:
     """Reads the data set from the cache, or makes it.
 
     Raises:
-        ValueError: the digits or pictures asked for cannot be had, or the cache's folder is a file.
+        ValueError: the digits, drawings or pictures asked for cannot be had, or the cache's folder is
+            a file.
     """
 
     def kept(version, make):
@@ -44,7 +46,11 @@ def load_splits(config: DataConfig, recipe: MultiDigitRecipe = MultiDigitRecipe(
     if config.dataset == "images":
         own, fingerprint = load_own_images(config, kept)
         return Dataset(own.splits, "none", fingerprint, own.description, own.model_fields, None, None)
+    if config.dataset == "omniglot":
+        splits, fingerprint, description, fields = load_omniglot(config, kept)
+        return Dataset(splits, "none", fingerprint, description, fields, None, None)
     digits, description = load_digits(config)
+    recipe = config.recipe
     fingerprint = digits.fingerprint()
     version = hashlib.sha256(f"{recipe} {fingerprint}".encode()).hexdigest()[:12]
     splits = kept(f"{digits.name}-{version}", lambda: multi_mnist(digits, recipe))

@@ -95,7 +95,7 @@ def draw_images(
     """
     random = np.random.RandomState(seed)
     pil_digits = {}  # each digit as a Pillow image, made when first drawn
-    size, most = recipe.canvas_size, recipe.max_digits
+    size, most = recipe.canvas_size, max(recipe.digit_counts)
 
     images = np.zeros((num_images, size, size, 1), np.uint8)
     counts = np.zeros(num_images, np.int32)
@@ -120,7 +120,7 @@ def draw_images(
 
     bar = {"desc": "Drawing images", "unit": " images", "leave": False, "disable": not show_progress}
     for i in tqdm(range(num_images), **bar):
-        count = random.randint(most + 1)
+        count = recipe.digit_counts[random.randint(len(recipe.digit_counts))]
         canvas, placed, edges = draw_digits(count)
         while canvas.max() > MAX_PIXEL:  # digits that overlap too brightly are drawn anew
             canvas, placed, edges = draw_digits(count)

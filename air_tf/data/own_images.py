@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from air_tf.config import DataConfig, ModelConfig
 from air_tf.data.split import UNKNOWN, Split
 from air_tf.pictures import find_pictures, read_picture
-from air_tf.preparation import border_median, prepare
+from air_tf.preparation import border_median, fit
 
 TEST_SHARE = 0.1  # of the pictures, held out
 WINDOW_SIDE = 1.1  # sides of the object that a glimpse's window has, with its margin
@@ -54,8 +53,6 @@ def own_images(paths: list[Path], model: ModelConfig) -> dict[str, Split]:
     Raises:
         ValueError: fewer than two can be read, or a file with labels is none.
     """
-    picture_spec = tf.TensorSpec((None, None, model.image_shape[2]), tf.uint8)
-    fit = tf.function(lambda picture: prepare(picture, model), input_signature=[picture_spec])
     images, edges, sizes, kept = [], [], [], []
     for path in tqdm(paths, desc="Reading pictures", unit=" pictures", leave=False, dynamic_ncols=True):
         try:
@@ -63,9 +60,9 @@ def own_images(paths: list[Path], model: ModelConfig) -> dict[str, Split]:
         except ValueError as error:
             tqdm.write(f"{error}: left out.", file=sys.stderr)
             continue
-        image, edge = fit(picture)
-        images.append(np.uint8(np.round(image.numpy() * 255)))
-        edges.append(edge.numpy())
+        image, edge = fit(picture, model)
+        images.append(image)
+        edges.append(edge)
         sizes.append(picture.shape[:2])
         kept.append(path)
     if len(kept) < 2:

@@ -26,6 +26,11 @@ class Split:
         shape = boxes.shape[:2]
         return cls(images, counts, np.full(shape, -1), boxes, np.zeros((*shape, 4), np.int32))
 
+    @classmethod
+    def unlabelled(cls, images: np.ndarray) -> "Split":
+        """Images of which nothing is known."""
+        return cls.of(images, np.full(len(images), UNKNOWN, np.int32), np.zeros((len(images), 0, 4)))
+
     def __len__(self):
         return len(self.images)
 

@@ -1,0 +1,140 @@
+"""Omniglot: handwritten characters of many alphabets, as images of a few strokes each.
+
+References:
+    [1] Lake, Salakhutdinov and Tenenbaum 2015, Human-level concept learning through probabilistic
+        program induction. Science 350(6266), 1332-1338. https://github.com/brendenlake/omniglot
+"""
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from air_tf.config import DataConfig, ModelConfig
+from air_tf.data.own_images import fingerprint
+from air_tf.data.split import Split
+from air_tf.pictures import read_picture
+from air_tf.preparation import fit
+
+HELD_OUT = "images_evaluation"  # the original's alphabets to test with
+ONE_IN = 4  # alphabets, in order of their names, is held out where there are none of them
+LAYOUT = "images_background/ALPHABET/character01/*.png"
+
+
+class Drawing(NamedTuple):
+    """A character as somebody drew it."""
+
+    held_out: bool  # by the original
+    alphabet: str
+    picture: np.ndarray  # (h, w, 1) uint8, dark ink on white
+
+
+def omniglot_files(path: Path) -> Iterator[Drawing]:
+    """The drawings in a folder or a zip, or in the zips of a folder, each once.
+
+    Args:
+        path: of the original layout, SET/ALPHABET/CHARACTER/FILE.png; the small background sets of [1]
+            have drawings in common.
+
+    Raises:
+        ValueError: a file is no zip or no picture, or is not in this layout.
+    """
+    seen = set()
+    for name, opened in _pngs(path):
+        parts = PurePosixPath(name).parts[-4:]
+        if len(parts) < 4:
+            raise ValueError(f"Expected Omniglot's {LAYOUT}. Received: {name}.")
+        collection, *drawing = parts
+        if tuple(drawing) not in seen:
+            seen.add(tuple(drawing))
+            yield Drawing(collection == HELD_OUT, drawing[0], read_picture(opened, 1))
+
+
+def _pngs(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """The PNG files in a folder, in its zips, or in a zip: name and open file."""
+    for archive in [path] if path.is_file() else sorted(path.glob("*.zip")):
+        try:
+            with zipfile.ZipFile(archive) as opened:
+                for name in sorted(opened.namelist()):
+                    if name.endswith(".png"):
+                        with opened.open(name) as file:
+                            yield name, file
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"Expected zips of Omniglot. Received: {archive}: {error}") from error
+    for name in sorted(path.glob("**/*.png")):
+        with open(name, "rb") as file:
+            yield str(name.relative_to(path)), file
+
+
+def omniglot_tfds() -> Iterator[Drawing]:
+    """The drawings through tensorflow-datasets, which downloads them when they are not there yet."""
+    import tensorflow_datasets as tfds  # slow to import
+
+    for split in "train", "test":
+        for example in tfds.as_numpy(tfds.load("omniglot", split=split)):
+            yield Drawing(split == "test", str(example["alphabet"]), example["image"][..., :1])
+
+
+def omniglot(drawings: Iterator[Drawing], model: ModelConfig) -> dict[str, Split]:
+    """The splits `train` and `test`, of other alphabets.
+
+    Raises:
+        ValueError: there are fewer than two alphabets.
+    """
+    images, alphabets, held_out = [], [], []
+    for drawing in tqdm(drawings, "Reading Omniglot", unit=" drawings", leave=False):
+        image, _ = fit(drawing.picture, model)
+        images.append(image)
+        alphabets.append(drawing.alphabet)
+        held_out.append(drawing.held_out)
+    names = sorted(set(alphabets))
+    if len(names) < 2:
+        raise ValueError(f"Expected drawings of two alphabets at least. Received: {len(names)}.")
+    tested = names[ONE_IN - 1 :: ONE_IN] or names[-1:]
+    is_test = np.array(held_out if any(held_out) else [name in tested for name in alphabets])
+    split = Split.unlabelled(np.stack(images))
+    return {"train": split[~is_test], "test": split[is_test]}
+
+
+def load_omniglot(config: DataConfig, cached) -> tuple[dict[str, Split], str, str, dict]:
+    """The splits, the fingerprint of their files, a line about them, and the model's fields they fix.
+
+    Args:
+        config: `DataConfig`; `omniglot` is a folder or a zip, or empty for tensorflow-datasets.
+        cached: keeps splits on disk: (fingerprint, how to make them) to splits.
+
+    Raises:
+        ValueError: there is no Omniglot at this path, or it cannot be downloaded.
+    """
+    fields = {"image_shape": (*config.image_size, 1), "dark_objects": True}
+    if config.omniglot:
+        path = Path(config.omniglot).expanduser()
+        files = [path] if path.is_file() else sorted([*path.glob("*.zip"), *path.glob("**/*.png")])
+        if not files:
+            raise ValueError(f"Expected Omniglot's {LAYOUT} or its zips. Received: {path}.")
+        version, source = fingerprint(files), str(path)
+        drawings = omniglot_files(path)
+    else:
+        version, source, drawings = "tfds", "tensorflow-datasets", omniglot_tfds()
+
+    def make():
+        try:
+            return omniglot(drawings, ModelConfig(**fields))
+        except ValueError:
+            raise
+        except Exception as error:  # whatever a download, a disk or a proxy may raise
+            raise ValueError(
+                "Expected Omniglot through tensorflow-datasets, or from --omniglot FOLDER_OR_ZIP. "
+                f"Received: {type(error).__name__}: {str(error).splitlines()[0]}"
+            ) from error
+
+    splits = cached(fingerprint([], version, fields), make)
+    sizes = {name: len(split) for name, split in splits.items()}
+    description = (
+        f"Omniglot from {source}: {sizes['train']:,} drawings to train on, {sizes['test']:,} of other "
+        "alphabets held out."
+    )
+    return splits, version, description, fields

@@ -1,0 +1,169 @@
+"""Counting further than one was taught: AIR and DAIR on counts that training does not show.
+
+    python -m experiments.generalisation              # 3 seeds of 2 models on 2 tasks
+    python -m experiments.generalisation --quick
+
+extrapolation: trained on images of 0, 1 and 2 digits, evaluated on 3. interpolation: trained on 0, 1
+and 3, evaluated on 2 (Eslami et al. 2016, section 3.1). Images to evaluate on are of MNIST's test
+digits. Each run is one `python train.py`; one that is done is not run again, one that was interrupted
+goes on. Writes results/generalisation.{md,json,png} and pictures of how each model
+infers counts it never saw.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from air_tf import cli, plots, report
+from air_tf.config import DataConfig
+from air_tf.data import Split, load_splits
+from air_tf.evaluation import infer_all
+from air_tf.model import AIR
+from air_tf.run import read_json, write_json
+from experiments.runs import QUICK, Run, SeedArguments, parse, scored
+from experiments.tables import markdown, spread
+
+TASKS = {"extrapolation": 3, "interpolation": 2}  # the count that training does not show
+MODELS = {"AIR": "", "DAIR": " --difference"}
+PAPER = {  # count accuracies, read off its figure 5
+    ("extrapolation", "AIR"): 0.0, ("extrapolation", "DAIR"): 0.8,
+    ("interpolation", "AIR"): 0.6, ("interpolation", "DAIR"): 0.95,
+}  # fmt: skip
+UNSEEN_IMAGES = 5000
+SHOWN = 6  # images in a picture
+
+
+def held_out_digits(splits: dict[str, Split]) -> Split:
+    """Images of digits that no training image has."""
+    return splits.get("test_digits", splits["test"])
+
+
+def unseen_images(count: int, arguments: SeedArguments) -> Split:
+    """Images with `count` digits each, of held-out digits."""
+    images = 40 if arguments.quick else UNSEEN_IMAGES
+    config = DataConfig(
+        digits=arguments.digits, digit_counts=(count,), train_images=1, test_images=images,
+        cache_dir=str(arguments.cache_dir),
+    )  # fmt: skip
+    return held_out_digits(load_splits(config).splits)
+
+
+def score(unseen: Split, model: AIR, record: Path) -> dict:
+    """The counts that the model finds in the images, and a picture of how it infers the first."""
+    scene = infer_all(model, unseen)
+    figure = report.progress(model, scene, unseen, np.arange(min(SHOWN, len(unseen))))
+    record.mkdir(parents=True, exist_ok=True)
+    figure.savefig(record / "unseen.png", dpi=plots.DPI)
+    counted = np.bincount(scene.counts, minlength=model.config.max_objects + 1)
+    return {
+        "unseen_count_accuracy": float(np.mean(scene.counts == unseen.counts)),
+        "unseen_counted_as": {str(count): int(images) for count, images in enumerate(counted)},
+    }
+
+
+def run_of(task: str, model: str, seed: int, arguments: SeedArguments) -> Run:
+    flags = f"--preset {task} --digits {arguments.digits} --seed {seed}{MODELS[model]}"
+    return Run(f"{task}-{model.lower()}-seed{seed}", flags + f" {QUICK}" * arguments.quick)
+
+
+def row(task: str, model: str, seed: int, run: Run, record: Path) -> dict:
+    """What the table says of a run."""
+    result = {"task": task, "model": model, "seed": seed, "flags": run.flags}
+    if not (record / "metrics.json").exists():
+        return result | {"failure": (record / "failure.txt").read_text().strip()}
+    metrics, config = read_json(record / "metrics.json"), read_json(record / "config.json")
+    seen = metrics.get("test_digits", metrics)
+    return {
+        **result,
+        **read_json(record / "score.json"),
+        "seen_count_accuracy": seen["count_accuracy"],
+        "seen_count_accuracy_by_count": seen["count_accuracy_by_count"],
+        "steps": metrics["steps"],
+        "minutes": metrics["seconds"] / 60,
+        "git_commit": config["git_commit"],
+    }
+
+
+def lines(rows: list[dict]) -> list[dict[str, str]]:
+    """The table: least, median and greatest over the seeds of each task and model."""
+    result = []
+    for task, model in dict.fromkeys((r["task"], r["model"]) for r in rows):
+        of_both = [r for r in rows if (r["task"], r["model"]) == (task, model)]
+        done = [r for r in of_both if "failure" not in r]
+        column = lambda name: [r[name] for r in done]  # noqa: B023, E731
+        result.append({
+            "task": f"{task}: {TASKS[task]} digits, never seen",
+            "model": model,
+            "count accuracy": spread(column("unseen_count_accuracy"), ".1%"),
+            "paper (plot)": f"about {PAPER[task, model]:.0%}",
+            "of counts seen": spread(column("seen_count_accuracy"), ".1%"),
+            "seeds": f"{len(of_both)}, {len(done)} done",
+            "steps": spread(column("steps")[:1], ",d"),
+            "minutes": spread(column("minutes"), ".1f"),
+            "command": f"`python train.py {of_both[0]['flags']}`",
+        })  # fmt: skip
+    return result
+
+
+def figure_of(rows: list[dict]) -> Figure:
+    """Each task's accuracies, a point a seed, beside the paper's."""
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    for axes, task in zip(figure.subplots(1, len(TASKS), sharey=True), TASKS):
+        for place, model in enumerate(MODELS):
+            found = [
+                r["unseen_count_accuracy"]
+                for r in rows
+                if (r["task"], r["model"]) == (task, model) and "failure" not in r
+            ]
+            axes.bar(place - 0.2, PAPER[task, model], 0.36, color="0.8", label="paper, read off a plot")
+            if found:
+                axes.bar(place + 0.2, np.median(found), 0.36, color="tab:blue", label="air_tf, median")
+                axes.plot(np.full(len(found), place + 0.2), found, "k.", label="air_tf, each seed")
+        axes.set_xticks(range(len(MODELS)), MODELS)
+        axes.set_title(f"{task}: counting {TASKS[task]} digits, never seen", fontsize=10)
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.legend(*map(list, zip(*_once(axes))), fontsize=8, loc="lower left")
+    return figure
+
+
+def _once(axes) -> list[tuple]:
+    """The handles and labels of the axes, each label once."""
+    return list(
+        {label: (handle, label) for handle, label in zip(*axes.get_legend_handles_labels())}.values()
+    )
+
+
+def write_results(rows: list[dict], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(rows, folder / "generalisation.json")
+    text = (
+        "`python -m experiments.generalisation`: each row is its command, with a seed each; count "
+        f"accuracy on {UNSEEN_IMAGES:,} images of MNIST's test digits with a count that no training "
+        "image has, and on 10,000 images of those digits with the counts of training. Least / median / "
+        "greatest over seeds; minutes of training on two cores.\n\n"
+    )
+    (folder / "generalisation.md").write_text(text + markdown(lines(rows)))
+    figure_of(rows).savefig(folder / "generalisation.png", dpi=plots.DPI)
+
+
+def main() -> None:
+    arguments, rows = parse(SeedArguments), []
+    records = arguments.results_dir / "generalisation"
+    for seed in range(arguments.seeds):
+        for task, count in [*TASKS.items()][: 1 if arguments.quick else None]:
+            unseen = unseen_images(count, arguments)
+            for model in MODELS:
+                run = run_of(task, model, seed, arguments)
+                record = scored(run, records, arguments, partial(score, unseen))
+                if record is not None:
+                    rows.append(row(task, model, seed, run, record))
+                    write_results(rows, arguments.results_dir)
+    print(markdown(lines(rows)))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,193 @@
+"""More objects: how accuracy, time and memory grow with N.
+
+    python -m experiments.more_objects
+    python -m experiments.more_objects --quick
+
+Accuracy: 0 to 2, 0 to 5 and 0 to 9 digits on canvases that grow with them, each one
+`python train.py --preset ...`. Time and memory of a training step: on one canvas, N from 1 to 12, each
+in a process of its own (`python -m experiments.step_cost N`), which wants a quiet machine. What is done
+is not done again. Writes results/more_objects.{md,json,png}.
+"""
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from air_tf import cli, plots, report
+from air_tf.config import PRESETS
+from air_tf.data import Split, load_splits
+from air_tf.evaluation import evaluate
+from air_tf.model import AIR
+from air_tf.run import read_json, write_json
+from experiments.generalisation import held_out_digits
+from experiments.runs import FAILURE, QUICK, ROOT, Run, SeedArguments, in_time, parse, scored
+from experiments.tables import markdown, spread
+
+SETTINGS = "multi_mnist", "five_digits", "nine_digits"  # presets
+SIZES = 1, 2, 3, 4, 6, 8, 10, 12  # N, of which a step's time and memory are taken
+SHOWN = 4  # images in a picture
+
+
+def cost(max_objects: int, arguments: SeedArguments) -> dict:
+    """Time and memory of a training step with N objects."""
+    small = ["--canvas-size", "20", "--batch-size", "8"] if arguments.quick else []
+    command = [sys.executable, "-m", "experiments.step_cost", str(max_objects), *small]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def growth(costs: list[dict], name: str) -> float:
+    """The exponent of a power law between half of the largest N and all of it; 1: in proportion."""
+    by_size = {c["max_objects"]: c[name] for c in costs}
+    largest = max(by_size)
+    return (
+        float(np.log2(by_size[largest] / by_size[largest // 2])) if largest // 2 in by_size else np.nan
+    )
+
+
+def run_of(setting: str, seed: int, arguments: SeedArguments) -> Run:
+    flags = f"--preset {setting} --digits {arguments.digits} --seed {seed}"
+    return Run(f"{setting}-seed{seed}", flags + f" {QUICK}" * arguments.quick)
+
+
+def score(split: Split, model: AIR, record: Path) -> dict:
+    """The metrics of images of held-out digits, and a picture of how the fullest are inferred."""
+    scene, metrics = evaluate(model, split)
+    record.mkdir(parents=True, exist_ok=True)
+    fullest = np.argsort(-split.counts, kind="stable")[:SHOWN]
+    report.progress(model, scene, split, fullest).savefig(record / "fullest.png", dpi=plots.DPI)
+    return metrics
+
+
+def row(setting: str, seed: int, run: Run, record: Path) -> dict:
+    preset = PRESETS[setting]
+    result = {
+        "setting": setting,
+        "seed": seed,
+        "flags": run.flags,
+        "max_objects": preset.model.max_objects,
+    }
+    if (record / FAILURE).exists():
+        return result | {"failure": (record / FAILURE).read_text().strip()}
+    metrics, config = read_json(record / "metrics.json"), read_json(record / "config.json")
+    scores = read_json(record / "score.json")
+    kept = ("count_accuracy", "count_accuracy_by_count", "elbo", "mean_count")
+    return {
+        **result,
+        **{name: scores[name] for name in kept},
+        "steps": metrics["steps"],
+        "ms_per_step": metrics["ms_per_step"],
+        "minutes": metrics["seconds"] / 60,
+        "git_commit": config["git_commit"],
+    }
+
+
+def lines(rows: list[dict]) -> list[dict[str, str]]:
+    """The table: least, median and greatest over the seeds of each setting."""
+    result = []
+    for setting in dict.fromkeys(r["setting"] for r in rows):
+        of_it, data = [r for r in rows if r["setting"] == setting], PRESETS[setting].data
+        done = [r for r in of_it if "failure" not in r]
+        column = lambda name: [r[name] for r in done]  # noqa: B023, E731
+        fullest = [r["count_accuracy_by_count"].get(str(max(data.digit_counts))) for r in done]
+        result.append({
+            "digits": f"{min(data.digit_counts)} to {max(data.digit_counts)}",
+            "canvas": f"{data.canvas_size} x {data.canvas_size}",
+            "N": str(of_it[0]["max_objects"]),
+            "count accuracy": spread(column("count_accuracy"), ".1%"),
+            "of the fullest images": spread(fullest, ".1%"),
+            "ELBO (nats)": spread(column("elbo"), ".0f"),
+            "seeds": f"{len(of_it)}, {len(done)} done",
+            "steps": spread(column("steps")[:1], ",d"),
+            "minutes": spread(column("minutes"), ".1f"),
+            "command": f"`python train.py {of_it[0]['flags']}`",
+        })  # fmt: skip
+    return result
+
+
+def cost_lines(costs: list[dict]) -> list[dict[str, str]]:
+    return [
+        {
+            "N": str(c["max_objects"]),
+            "ms a step": f"{c['ms_per_step']:.1f}",
+            "memory (MB)": f"{c['megabytes']:.0f}",
+        }
+        for c in costs
+    ]
+
+
+def figure_of(rows: list[dict], costs: list[dict]) -> Figure:
+    """Accuracy by the true count in each setting; a step's time and memory against N."""
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    accuracy, time, memory = figure.subplots(1, 3)
+    done = [r for r in rows if "failure" not in r]
+    for setting in dict.fromkeys(r["setting"] for r in done):
+        of_it = [r["count_accuracy_by_count"] for r in done if r["setting"] == setting]
+        counts = list(map(int, of_it[0]))
+        medians = [np.median([by_count[str(n)] for by_count in of_it]) for n in counts]
+        accuracy.plot(counts, medians, "o-", ms=4, label=setting)
+    accuracy.set(title="count accuracy", xlabel="digits in the image", ylim=(0, 1.02))
+    accuracy.yaxis.set_major_formatter("{x:.0%}")
+    if done:
+        accuracy.legend(fontsize=8)
+    sizes = [c["max_objects"] for c in costs]
+    for axes, name, title in (time, "ms_per_step", "ms a step"), (memory, "megabytes", "memory (MB)"):
+        axes.plot(sizes, [c[name] for c in costs], "ko-", ms=4)
+        axes.set(title=f"{title}, 64 images of 100 x 100", xlabel="N", ylim=(0, None))
+    for axes in (accuracy, time, memory):
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def write_results(rows: list[dict], costs: list[dict], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    growths = {name: growth(costs, name) for name in ("ms_per_step", "megabytes")} if costs else {}
+    write_json({"runs": rows, "costs": costs, "growth": growths}, folder / "more_objects.json")
+    text = ""
+    if rows:
+        text += (
+            "`python -m experiments.more_objects`: each row is its command, with a seed each, evaluated "
+            "on 10,000 images of MNIST's test digits. Least / median / greatest over seeds; minutes of "
+            "training on two cores.\n\n"
+        ) + markdown(lines(rows))
+    if costs:
+        time, memory = growths.values()
+        text += (
+            "\nA training step of 64 images of 100 x 100 pixels, each N in a process of its own "
+            "(`python -m experiments.step_cost N`). From half of the largest N to all of it time grows "
+            f"as N to the power of {time:.2f}, memory of {memory:.2f}.\n\n"
+        ) + markdown(cost_lines(costs))
+    (folder / "more_objects.md").write_text(text)
+    figure_of(rows, costs).savefig(folder / "more_objects.png", dpi=plots.DPI)
+
+
+def main() -> None:
+    arguments, rows, costs = parse(SeedArguments), [], []
+    records = arguments.results_dir / "more_objects"
+    records.mkdir(parents=True, exist_ok=True)
+    for size in SIZES[:1] if arguments.quick else SIZES:
+        path = records / f"cost-{size}.json"
+        if not path.exists() and in_time(arguments):
+            write_json(cost(size, arguments), path)
+        if path.exists():
+            costs.append(read_json(path))
+    for seed in range(arguments.seeds):
+        for setting in SETTINGS[: 1 if arguments.quick else None]:
+            run = run_of(setting, seed, arguments)
+            config = cli.parse_run([*run.flags.split(), "--cache-dir", str(arguments.cache_dir)])
+            split = held_out_digits(load_splits(config.data).splits)
+            record = scored(run, records, arguments, partial(score, split))
+            if record is not None:
+                rows.append(row(setting, seed, run, record))
+                write_results(rows, costs, arguments.results_dir)
+    write_results(rows, costs, arguments.results_dir)
+    print((arguments.results_dir / "more_objects.md").read_text())
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,159 @@
+"""Strokes as objects: AIR on Omniglot's characters, of alphabets it has never seen.
+
+    python -m experiments.omniglot                            # through tensorflow-datasets
+    python -m experiments.omniglot --omniglot FOLDER_OR_ZIP   # from the original files
+    python -m experiments.omniglot --quick                    # on drawings made up for it
+
+Trains with 1, 2, ... strokes at most, each one `python train.py --preset omniglot`, and looks at the
+alphabets held out: ELBO and pixel error against the strokes allowed, and how the characters are drawn
+part by part (Eslami et al. 2016, section 3.2, figure 6). What is done is not done again. Writes
+results/omniglot.{md,json,png} and pictures.
+"""
+
+import dataclasses
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+
+from air_tf import cli, plots, report
+from air_tf.config import OMNIGLOT
+from air_tf.data import Split, load_splits
+from air_tf.evaluation import evaluate
+from air_tf.model import AIR
+from air_tf.run import read_json, write_json
+from experiments.runs import QUICK, Run, SeedArguments, parse, scored
+from experiments.tables import markdown, spread
+
+MOST_STROKES = 6
+SHOWN = 8  # drawings in a picture
+OF_DIGITS = " --train-images 40 --test-images 40"  # of QUICK's flags, those that Omniglot has not
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments(SeedArguments):
+    """AIR on Omniglot: parts of characters, against the number of parts allowed."""
+
+    omniglot: str = ""
+    """Folder or zip in the original layout (default: through tensorflow-datasets)."""
+
+
+def made_up(folder: Path) -> Path:
+    """A few drawings of lines in Omniglot's layout."""
+    random = np.random.default_rng(0)
+    for alphabet in ("First", "Second"):
+        place = folder / "images_background" / alphabet / "character01"
+        place.mkdir(parents=True)
+        for i in range(20):
+            picture = Image.new("1", (105, 105), 1)
+            for _ in range(2):
+                ImageDraw.Draw(picture).line([*random.uniform(10, 95, 4)], fill=0, width=3)
+            picture.save(place / f"{i:04}_01.png")
+    return folder
+
+
+def run_of(strokes: int, seed: int, arguments: Arguments) -> Run:
+    flags = f"--preset omniglot --max-objects {strokes} --seed {seed}"
+    if arguments.quick:
+        flags = f"{flags} {QUICK.replace(OF_DIGITS, '')}".replace("--max-objects 2 ", "")
+    return Run(f"omniglot-{strokes}-seed{seed}", flags)
+
+
+def score(split: Split, model: AIR, record: Path) -> dict:
+    """The metrics of the held-out alphabets, and a picture of how their drawings are built up."""
+    scene, metrics = evaluate(model, split)
+    chosen = np.linspace(0, len(split) - 1, SHOWN).astype(int)
+    record.mkdir(parents=True, exist_ok=True)
+    report.progress(model, scene, split, chosen).savefig(record / "parts.png", dpi=plots.DPI)
+    return metrics
+
+
+def row(strokes: int, seed: int, run: Run, record: Path) -> dict:
+    result = {"strokes": strokes, "seed": seed, "flags": run.flags}
+    if not (record / "metrics.json").exists():
+        return result | {"failure": (record / "failure.txt").read_text().strip()}
+    metrics, config = read_json(record / "metrics.json"), read_json(record / "config.json")
+    kept = ("elbo", "log_px", "kl_count", "kl_where", "kl_what", "pixel_mse", "mean_count")
+    return {
+        **result,
+        **{name: metrics[name] for name in kept},
+        "steps": metrics["steps"],
+        "minutes": metrics["seconds"] / 60,
+        "git_commit": config["git_commit"],
+    }
+
+
+def lines(rows: list[dict]) -> list[dict[str, str]]:
+    """The table: least, median and greatest over the seeds of each number of strokes."""
+    result = []
+    for strokes in dict.fromkeys(r["strokes"] for r in rows):
+        of_it = [r for r in rows if r["strokes"] == strokes]
+        done = [r for r in of_it if "failure" not in r]
+        column = lambda name: [r[name] for r in done]  # noqa: B023, E731
+        result.append({
+            "strokes allowed": str(strokes),
+            "ELBO (nats)": spread(column("elbo"), ".1f"),
+            "pixel MSE": spread(column("pixel_mse"), ".4f"),
+            "strokes used": spread(column("mean_count"), ".2f"),
+            "seeds": f"{len(of_it)}, {len(done)} done",
+            "steps": spread(column("steps")[:1], ",d"),
+            "minutes": spread(column("minutes"), ".1f"),
+            "command": f"`python train.py {of_it[0]['flags']}`",
+        })  # fmt: skip
+    return result
+
+
+def figure_of(rows: list[dict]) -> Figure:
+    """ELBO and pixel error against the strokes allowed, a point a seed."""
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    done = [r for r in rows if "failure" not in r]
+    strokes = sorted({r["strokes"] for r in done})
+    named = {"elbo": "ELBO (nats)", "pixel_mse": "pixel MSE of the reconstruction"}
+    for axes, (name, title) in zip(figure.subplots(1, 2), named.items()):
+        axes.plot([r["strokes"] for r in done], [r[name] for r in done], "k.", ms=5)
+        medians = [np.median([r[name] for r in done if r["strokes"] == n]) for n in strokes]
+        axes.plot(strokes, medians, "tab:blue")
+        axes.set(xlabel="strokes allowed", title=f"{title}, alphabets held out", xticks=strokes)
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def write_results(rows: list[dict], what: str, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(rows, folder / "omniglot.json")
+    text = (
+        "`python -m experiments.omniglot`: each row is its command, with a seed each, evaluated on the "
+        f"alphabets held out. {what} Pixel scale {OMNIGLOT.model.pixel_scale}. Least / median / "
+        "greatest over seeds; minutes of training on two cores.\n\n"
+    )
+    (folder / "omniglot.md").write_text(text + markdown(lines(rows)))
+    figure_of(rows).savefig(folder / "omniglot.png", dpi=plots.DPI)
+
+
+def main() -> None:
+    arguments, rows = parse(Arguments), []
+    omniglot = arguments.omniglot
+    if arguments.quick and not omniglot:
+        omniglot = str(made_up(arguments.runs_dir / "drawings"))
+    data = dataclasses.replace(OMNIGLOT.data, omniglot=omniglot, cache_dir=str(arguments.cache_dir))
+    dataset, records = load_splits(data), arguments.results_dir / "omniglot"
+    sizes = {name: f"{len(split):,}" for name, split in dataset.splits.items()}
+    what = f"{sizes['train']} drawings to train on, {sizes['test']} of other alphabets."
+    for seed in range(arguments.seeds):
+        for strokes in range(1, 3 if arguments.quick else MOST_STROKES + 1):
+            run = run_of(strokes, seed, arguments)
+            record = scored(
+                run, records, arguments, partial(score, dataset.splits["test"]), f"--omniglot {omniglot}"
+            )
+            if record is not None:
+                rows.append(row(strokes, seed, run, record))
+                write_results(rows, what, arguments.results_dir)
+    if rows:
+        print(markdown(lines(rows)))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

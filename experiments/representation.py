@@ -1,0 +1,285 @@
+"""What the latents are good for: learning from few labels.
+
+    python -m experiments.representation              # 3 seeds, 100 to 30,000 labels
+    python -m experiments.representation --quick
+
+On images of two digits, a small network learns their sum (0 to 18), and whether they ascend from left
+to right (images of two equal digits left out), after Eslami et al. 2016, section 3.1. It sees the
+latents of an AIR that was trained on the benchmark without labels and is frozen; or those of a plain VAE
+of equal size, trained on the same images for as many steps; against a CNN that sees the pixels. The
+images with labels are of MNIST's training digits, the 5,000 to test on of its test digits. What is done
+is not done again. Writes results/representation.{md,json,png}.
+"""
+
+import dataclasses
+import itertools
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from air_tf import cli, plots
+from air_tf.cell import normal
+from air_tf.config import DataConfig, ModelConfig, TrainingConfig
+from air_tf.data import Split, batches, load_splits
+from air_tf.evaluation import infer_all
+from air_tf.model import AIR
+from air_tf.networks import NormalParameters
+from air_tf.objectives.bounds import log_likelihood
+from air_tf.run import load_model, read_json, write_json
+from air_tf.trainer import make_optimizers
+from experiments.runs import QUICK, Run, SeedArguments, in_time, parse, train
+from experiments.tables import markdown, spread
+
+tfd = tfp.distributions
+
+LABELS = 100, 300, 1_000, 3_000, 10_000, 30_000
+TEST_IMAGES = 5_000
+VALIDATION_SHARE = 0.2  # of the labels: says when to stop
+TASKS = {"sum": 19, "ascending": 2}  # classes
+TITLES = {"sum": "sum of two digits", "ascending": "ascending from left to right?"}
+SEEN = "AIR", "VAE", "CNN"  # what the network sees: latents, or the pixels
+UNITS, DROPOUT = 256, 0.3  # of the small network's two hidden layers
+MOST_STEPS, PATIENCE, CHECKS = 6_000, 10, 40  # of its training; checks in it, and without progress
+BATCH_SIZE, LEARNING_RATE = 64, 1e-3
+PAPER = 0.95  # both tasks, with the most labels
+
+
+class VAE(keras.Model):
+    """A plain variational autoencoder of AIR's size, with the same likelihood.
+
+    As many latents as AIR has in all its steps; layers of widths that give about as many weights.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.pixel_scale = config.pixel_scale
+        latents, width = config.max_objects * (config.z_what_size + 3), config.embedding_units
+        self.flat = keras.layers.Flatten()
+        self.embedding = keras.layers.Dense(width, activation="relu")
+        self.encoder = NormalParameters(width, [0.0] * latents, [1.0] * latents)
+        pixels = int(np.prod(config.image_shape))
+        self.decoder = keras.Sequential(
+            [
+                keras.layers.Dense(width, activation="relu"),
+                keras.layers.Dense(width, activation="relu"),
+                keras.layers.Dense(pixels),
+                keras.layers.Reshape(config.image_shape),
+            ]
+        )
+        self.decoder_bias = config.decoder_bias
+        self.elbo(tf.zeros((1, *config.image_shape)), (0, 0))
+
+    def q_z(self, x) -> tfd.Distribution:
+        """q(z | x)."""
+        return normal(*self.encoder(self.embedding(self.flat(x))))
+
+    def elbo(self, x, seed) -> tf.Tensor:
+        """`(B,)`, nats."""
+        q_z = self.q_z(x)
+        z = q_z.mean() + q_z.stddev() * tf.random.stateless_normal(tf.shape(q_z.mean()), seed)
+        p_z = normal(tf.zeros_like(z), tf.ones_like(z))
+        canvas = tf.sigmoid(self.decoder(z) + self.decoder_bias)
+        return log_likelihood(x, canvas, self.pixel_scale) - tfd.kl_divergence(q_z, p_z)
+
+    def train_step(self, x):
+        with tf.GradientTape() as tape:
+            seed = tf.stack([tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int32), 0])
+            loss = -tf.reduce_mean(self.elbo(x, seed))
+        variables = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return {"loss": loss}
+
+
+def air_run(seed: int, arguments: SeedArguments) -> Run:
+    flags = f"--digits {arguments.digits} --seed {seed}"
+    return Run(f"representation-air-seed{seed}", flags + f" {QUICK}" * arguments.quick)
+
+
+def train_vae(images: np.ndarray, seed: int, like: AIR, training: TrainingConfig) -> VAE:
+    """A VAE of the size of `like`, trained as AIR is."""
+    keras.utils.set_random_seed(seed)
+    vae = VAE(like.config)
+    vae.compile(optimizer=make_optimizers(training)[0], jit_compile=True)
+    data = batches(images, training.batch_size, seed, 0, training.steps)
+    for x in tqdm(data, "VAE", training.steps, unit=" steps", leave=False):
+        vae.train_on_batch(x)
+    return vae
+
+
+def features_of(seen: str, model, split: Split) -> np.ndarray:
+    """What the small network sees of the images: `(S, D)` latents, or `(S, H, W, 1)` pixels."""
+    if seen == "CNN":
+        return split.float_images()
+    if seen == "VAE":
+        parts = np.array_split(split.float_images(), -(-len(split) // 1000))
+        return np.concatenate([model.q_z(part).mean().numpy() for part in parts])
+    scene = infer_all(model, split)
+    latents = scene.scores[..., None], scene.z_where, scene.z_what
+    return np.concatenate(latents, axis=-1).reshape(len(split), -1)
+
+
+def targets_of(task: str, split: Split) -> np.ndarray:
+    """The class of each image, `(S,)`; -1 for those that the task leaves out."""
+    if task == "sum":
+        return split.labels.sum(axis=1)
+    centres = split.boxes[..., 1] + split.boxes[..., 3]
+    left_first = np.take_along_axis(split.labels, np.argsort(centres, axis=1), axis=1)
+    return np.where(left_first[:, 0] == left_first[:, 1], -1, left_first[:, 0] < left_first[:, 1])
+
+
+def small_network(seen: str, classes: int) -> keras.Model:
+    """Two hidden layers; on pixels, under two convolutions."""
+    layers = [keras.layers.Normalization()] if seen != "CNN" else [
+        keras.layers.Conv2D(32, 5, activation="relu"),
+        keras.layers.MaxPooling2D(),
+        keras.layers.Conv2D(64, 5, activation="relu"),
+        keras.layers.MaxPooling2D(),
+        keras.layers.Flatten(),
+    ]  # fmt: skip
+    for _ in range(2):
+        layers += [keras.layers.Dense(UNITS, activation="relu"), keras.layers.Dropout(DROPOUT)]
+    return keras.Sequential([*layers, keras.layers.Dense(classes)])
+
+
+def accuracy_from(
+    seen: str, task: str, labels: int, train_set, test_set, seed: int, steps: int
+) -> float:
+    """The accuracy on the test set after learning from so many labels.
+
+    A share of the labels says when to stop: at the check with the best accuracy on them.
+
+    Args:
+        seen: "AIR", "VAE" or "CNN".
+        task: of TASKS.
+        labels: to learn from, the first ones.
+        train_set: `(features, targets)`.
+        test_set: `(features, targets)`.
+        seed: of weights, order and dropout.
+        steps: at most.
+    """
+    keras.utils.set_random_seed(seed)
+    features, targets = (values[:labels] for values in train_set)
+    kept = targets >= 0
+    features, targets = features[kept], targets[kept]
+    held = max(1, int(len(targets) * VALIDATION_SHARE))
+    network = small_network(seen, TASKS[task])
+    if seen != "CNN":
+        network.layers[0].adapt(features[held:])
+    network.compile(
+        optimizer=keras.optimizers.Adam(LEARNING_RATE), metrics=["accuracy"], jit_compile=True,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )  # fmt: skip
+    data = tf.data.Dataset.from_tensor_slices((features[held:], targets[held:]))
+    data = data.shuffle(labels, seed=seed).repeat().batch(BATCH_SIZE, drop_remainder=True).prefetch(2)
+    stop = keras.callbacks.EarlyStopping("val_accuracy", patience=PATIENCE, restore_best_weights=True)
+    network.fit(
+        data, steps_per_epoch=max(1, steps // CHECKS), epochs=CHECKS, verbose=0, callbacks=[stop],
+        validation_data=(features[:held], targets[:held]), validation_batch_size=1000,
+    )  # fmt: skip
+    features, targets = test_set
+    kept = targets >= 0
+    return float(network.evaluate(features[kept], targets[kept], batch_size=1000, verbose=0)[1])
+
+
+def records_of(seed: int, arguments: SeedArguments, sizes: tuple[int, ...], steps: int):
+    """Yields a record for each accuracy of this seed: those that were measured, then new ones."""
+    folder = arguments.results_dir / "representation"
+    wanted = list(itertools.product(SEEN, TASKS, sizes))
+    path_of = {key: folder / "{}-{}-{}-seed{}.json".format(*key, seed) for key in wanted}
+    yield from (read_json(path) for path in path_of.values() if path.exists())
+    left = [key for key, path in path_of.items() if not path.exists()]
+    if not left or not in_time(arguments):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    air = load_model(train(air_run(seed, arguments), arguments))
+    config = cli.parse_run(air_run(seed, arguments).flags.split())
+    shared = {"digits": arguments.digits, "cache_dir": str(arguments.cache_dir)}
+    small = {"train_images": max(sizes), "test_images": 40 if arguments.quick else TEST_IMAGES}
+    pairs = load_splits(DataConfig(**shared, digit_counts=(2,), **small)).splits
+    train_split, test_split = pairs["train"], pairs.get("test_digits", pairs["test"])
+    unlabelled = load_splits(dataclasses.replace(config.data, **shared)).splits["train"].images
+    models = {"AIR": air, "CNN": None}
+    for seen in SEEN:
+        if not any(key[0] == seen for key in left):
+            continue
+        if seen == "VAE":
+            models["VAE"] = train_vae(unlabelled, seed, air, config.training)
+        features = [features_of(seen, models[seen], split) for split in (train_split, test_split)]
+        for key in (key for key in left if key[0] == seen and in_time(arguments)):
+            _, task, labels = key
+            sets = [(f, targets_of(task, s)) for f, s in zip(features, (train_split, test_split))]
+            accuracy = accuracy_from(seen, task, labels, *sets, seed, steps)
+            record = {"seen": seen, "task": task, "labels": labels, "seed": seed, "accuracy": accuracy}
+            write_json(record, path_of[key])
+            print(record, flush=True)
+            yield record
+
+
+def lines(rows: list[dict], sizes) -> list[dict[str, str]]:
+    """The table: accuracies for each number of labels, over the seeds."""
+    result = []
+    for task, seen in itertools.product(TASKS, SEEN):
+        of_both = [r for r in rows if (r["task"], r["seen"]) == (task, seen)]
+        accuracies = {
+            f"{labels:,}": spread([r["accuracy"] for r in of_both if r["labels"] == labels], ".1%")
+            for labels in sizes
+        }
+        result.append({"task": task, "from": seen} | accuracies)
+    return result
+
+
+def figure_of(rows: list[dict]) -> Figure:
+    """Accuracy against labels: medians, and the range over seeds."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    names = {"AIR": "AIR's latents", "VAE": "a plain VAE's latents", "CNN": "CNN on pixels"}
+    for axes, task in zip(figure.subplots(1, len(TASKS)), TASKS):
+        of_task = [r for r in rows if r["task"] == task]
+        for seen, colour in zip(SEEN, ("tab:red", "tab:blue", "0.3")):
+            of_both = [r for r in of_task if r["seen"] == seen]
+            labels = sorted({r["labels"] for r in of_both})
+            values = [[r["accuracy"] for r in of_both if r["labels"] == n] for n in labels]
+            axes.plot(labels, list(map(np.median, values)), "o-", color=colour, label=names[seen], ms=4)
+            if labels:
+                axes.fill_between(
+                    labels, *zip(*((min(v), max(v)) for v in values)), color=colour, alpha=0.2
+                )
+        axes.axhline(PAPER, color="0.6", ls=":", lw=1, label="paper, most labels")
+        axes.set(xscale="log" if of_task else "linear", xlabel="labels", ylim=(0, 1), title=TITLES[task])
+        axes.yaxis.set_major_formatter("{x:.0%}")
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="lower right")
+    return figure
+
+
+def write_results(rows: list[dict], sizes, folder: Path) -> None:
+    write_json(rows, folder / "representation.json")
+    text = (
+        "`python -m experiments.representation`: accuracy on 5,000 images of two of MNIST's test "
+        "digits (of 'ascending', without those of two equal ones), against the number of labels, of "
+        "which a fifth says when to stop. Least / median / greatest over seeds. AIR: `python train.py "
+        "--digits mnist --seed SEED`, 5,000 steps on the benchmark's images; the VAE as many.\n\n"
+    )
+    (folder / "representation.md").write_text(text + markdown(lines(rows, sizes)))
+    figure_of(rows).savefig(folder / "representation.png", dpi=plots.DPI)
+
+
+def main() -> None:
+    arguments, rows = parse(SeedArguments), []
+    sizes, steps = ((20, 40), 2 * CHECKS) if arguments.quick else (LABELS, MOST_STEPS)
+    arguments.results_dir.mkdir(parents=True, exist_ok=True)
+    for seed in range(arguments.seeds):
+        for record in records_of(seed, arguments, sizes, steps):
+            rows.append(record)
+            write_results(rows, sizes, arguments.results_dir)
+    if rows:
+        print(markdown(lines(rows, sizes)))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

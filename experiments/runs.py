@@ -1,0 +1,192 @@
+"""Runs of train.py that an experiment starts, goes on with, scores and keeps.
+
+A run that is done is not run again: what the tables need of it, which is neither its weights nor
+anything of this machine, is kept as a record under results/.
+"""
+
+import dataclasses
+import gc
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import tensorflow as tf
+import tyro
+
+from air_tf import cli
+from air_tf.model import AIR
+from air_tf.run import as_json, load_model, read_json, write_json
+from air_tf.trainer import Diverged
+from air_tf.training import Stopped
+from air_tf.training import train as train_run
+
+ROOT = Path(__file__).parents[1]
+FAILURE = "failure.txt"
+KEPT = "history.jsonl", "score.json", FAILURE, "metrics.json"
+QUICK = (  # flags of a model and a training that take seconds
+    "--max-objects 2 --steps 4 --batch-size 8 --train-images 40 --test-images 40 --steps-per-call 2 "
+    "--glimpse-size 12 --embedding-units 8 --lstm-units 8 --hidden-units 8 --z-what-size 4"
+)
+STARTED = time.monotonic()
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What all experiments are asked."""
+
+    minutes: float = float("inf")
+    """Begin no run after this many minutes; the next call goes on."""
+
+    runs_dir: Path = Path("runs/experiments")
+    """Folder of the runs."""
+
+    results_dir: Path = ROOT / "results"
+    """Folder of tables, figures and records."""
+
+    cache_dir: Path = Path("~/.cache/air_tf")
+    """Folder for generated images."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedArguments(Arguments):
+    """What experiments of several seeds are asked."""
+
+    seeds: int = 3
+    """Runs of each setting, of seeds 0, 1, ..."""
+
+    digits: str = "mnist"
+    """Digits of the images: mnist (AIR_MNIST or tensorflow-datasets) or embedded."""
+
+    quick: bool = False
+    """Only see that it works, in under 30 seconds: small models, a few steps, few images, scikit-learn's
+    digits. It begins anew each time, and leaves what it writes in RUNS_DIR/quick."""
+
+    def __post_init__(self):
+        if self.seeds < 1:
+            raise ValueError(f"Expected at least 1 seed. Received: seeds={self.seeds}.")
+
+
+def parse(kind):
+    """The experiment's arguments; those of a quick call keep away from runs and results."""
+    arguments = tyro.cli(kind)
+    if not arguments.quick:
+        return arguments
+    tf.config.run_functions_eagerly(True)  # compiling takes longer than a few steps
+    folder = arguments.runs_dir / "quick"
+    shutil.rmtree(folder, ignore_errors=True)
+    return dataclasses.replace(
+        arguments, seeds=1, digits="embedded", runs_dir=folder, results_dir=folder / "results"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One call of train.py."""
+
+    name: str
+    flags: str  # without those that say where
+
+
+def in_time(arguments: Arguments) -> bool:
+    """Whether another run may begin."""
+    return time.monotonic() - STARTED < 60 * arguments.minutes
+
+
+def is_done(folder: Path) -> bool:
+    return (folder / "metrics.json").exists() or (folder / FAILURE).exists()
+
+
+def train(run: Run, arguments: Arguments, place: str = "") -> Path:
+    """The run's folder, trained from where it was interrupted; a failed one leaves `failure.txt`.
+
+    Args:
+        run: to train.
+        arguments: `Arguments`.
+        place: flags that say where more is.
+
+    Raises:
+        ValueError: bad flags, or a run of this name has other settings.
+    """
+    folder = arguments.runs_dir.resolve() / run.name
+    if not is_done(folder):
+        place += f" --cache-dir {arguments.cache_dir} --runs-dir {folder.parent} --name {folder.name}"
+        resume = ["--resume"] * (folder / "config.json").exists()
+        try:
+            train_run(cli.parse_run([*run.flags.split(), *place.split(), *resume]))
+        except Diverged as error:
+            print(f"{folder.name}: {error}", file=sys.stderr)
+            (folder / FAILURE).write_text(f"{error}\n")
+        except Stopped as stopped:
+            sys.exit(f"{stopped.args[0]} The same command goes on.")
+        keras.backend.clear_session()
+        gc.collect()
+    return folder
+
+
+def check_settings(run: Run, folder: Path) -> dict:
+    """The run's config.
+
+    Raises:
+        ValueError: it was trained with other settings than those now under its name.
+    """
+    saved, wanted = read_json(folder / "config.json"), cli.parse_run(run.flags.split())
+    for part in ("model", "training"):
+        for name, value in as_json(dataclasses.asdict(getattr(wanted, part))).items():
+            was = saved[part].get(name, value)
+            unused = name == "baseline_learning_rate" and wanted.model.presence != "nvil"
+            of_data = name in ("image_shape", "dark_objects", "subtract_ground")
+            if was != value and not unused and not of_data:
+                raise ValueError(
+                    f"Expected {folder} with {name}={value!r}. Received: {name}={was!r}; "
+                    "move the run away to train it anew."
+                )
+    return saved
+
+
+def keep(folder: Path, record: Path) -> None:
+    """Copies what the tables need of a run."""
+    record.mkdir(parents=True, exist_ok=True)
+    config = read_json(folder / "config.json")
+    kept = {name: config[name] for name in ("model", "training", "versions", "git_commit")}
+    write_json(kept, record / "config.json")
+    for name in KEPT:
+        if (folder / name).exists():
+            shutil.copy(folder / name, record)
+
+
+def scored(
+    run: Run,
+    records: Path,
+    arguments: Arguments,
+    score: Callable[[AIR, Path], dict],
+    place: str = "",
+) -> Path | None:
+    """The run's record, with `metrics.json` and `score.json`: of a run that was done or is trained now.
+
+    Args:
+        run: to look at.
+        records: folder of the experiment's records.
+        arguments: `Arguments`.
+        score: what is measured of the model, which may leave pictures in the record's folder.
+        place: flags that say where more is.
+
+    Returns:
+        The record's folder; None where there was no time for the run.
+    """
+    record = records / run.name
+    if not is_done(record):
+        if not in_time(arguments):
+            return None
+        folder = train(run, arguments, place)
+        record.mkdir(parents=True, exist_ok=True)
+        if not (folder / FAILURE).exists():
+            write_json(score(load_model(folder), record), folder / "score.json")
+        keep(folder, record)
+    check_settings(run, record)
+    return record

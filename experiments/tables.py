@@ -1,0 +1,19 @@
+"""Tables in Markdown."""
+
+import numpy as np
+
+
+def spread(values: list, form: str) -> str:
+    """Least, median and greatest; with one value, that; of None nothing."""
+    values = [value for value in values if value is not None]
+    if not values:
+        return "-"
+    if len(values) == 1:
+        return format(values[0], form)
+    return " / ".join(format(f(values), form) for f in (np.min, np.median, np.max))
+
+
+def markdown(lines: list[dict[str, str]]) -> str:
+    """A table with a column for each key."""
+    rows = [list(lines[0]), ["---"] * len(lines[0]), *(list(line.values()) for line in lines)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"

@@ -1,0 +1,159 @@
+"""Omniglot from its files and through tensorflow-datasets; --preset and what goes with it."""
+
+import shutil
+
+import pytest
+from PIL import Image, ImageDraw
+
+from air_tf import cli
+from air_tf.config import NINE_DIGITS, OMNIGLOT, PRESETS, DataConfig
+from air_tf.data import load_splits
+from air_tf.data import omniglot as module
+from air_tf.data.omniglot import omniglot_files
+
+ALPHABETS = "Greek", "Korean", "Latin", "Sanskrit", "Tagalog"
+
+
+def draw(folder, alphabets=ALPHABETS, drawings=3):
+    """Drawings of one line in the original layout; the line tells the alphabet."""
+    for alphabet in alphabets:
+        row = ALPHABETS.index(alphabet)
+        place = folder / alphabet / "character01"
+        place.mkdir(parents=True)
+        for i in range(drawings):
+            picture = Image.new("1", (105, 105), 1)
+            ImageDraw.Draw(picture).line([10, 20 + 12 * row, 95, 20 + 12 * row], fill=0, width=5)
+            picture.save(place / f"{row:02}{i}_01.png")
+    return folder
+
+
+def config_of(path, tmp_path, **fields):
+    return DataConfig(
+        dataset="omniglot", omniglot=str(path), cache_dir=str(tmp_path / "cache"), **fields
+    )
+
+
+def rows_of(split):
+    """Of each image, the row with the most ink."""
+    return split.images[..., 0].sum(axis=2).argmax(axis=1)
+
+
+def test_one_alphabet_in_four_is_held_out_where_the_original_holds_out_none(tmp_path):
+    draw(tmp_path / "images_background")
+    dataset = load_splits(config_of(tmp_path, tmp_path))
+    train, test = dataset.splits["train"], dataset.splits["test"]
+    assert len(train) == 12 and len(test) == 3
+    sanskrit = (20 + 12 * 3) * 50 / 105  # the fourth
+    assert (abs(rows_of(test) - sanskrit) < 1).all()
+    assert not set(rows_of(train)) & set(rows_of(test))
+    assert not test.labelled().any()
+    assert dataset.model_fields == {"image_shape": (50, 50, 1), "dark_objects": True}
+    assert "12 drawings" in dataset.description and "3 of other alphabets" in dataset.description
+
+
+def test_ink_is_light_on_black(tmp_path):
+    draw(tmp_path / "images_background")
+    images = load_splits(config_of(tmp_path, tmp_path, image_size=(21, 21))).splits["train"].images
+    assert images.shape[1:] == (21, 21, 1)
+    line = images[0, 4, 4:17, 0]  # 5 pixels of 105 are one of 21
+    assert line.min() > 150 and images[0, 10:].max() == 0
+
+
+def test_the_originals_own_alphabets_are_held_out(tmp_path):
+    draw(tmp_path / "images_background", ALPHABETS[:2])
+    draw(tmp_path / "images_evaluation", ALPHABETS[2:4], drawings=2)
+    splits = load_splits(config_of(tmp_path, tmp_path)).splits
+    assert len(splits["train"]) == 6 and len(splits["test"]) == 4
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_zips_are_read_and_drawings_in_two_of_them_once(tmp_path, inside):
+    """A zip, or a folder of them; the small background sets have alphabets in common."""
+    zips = tmp_path / "zips"
+    for name, alphabets in ("one", ALPHABETS[:3]), ("two", ALPHABETS[1:]):
+        draw(tmp_path / name / f"images_background_{name}", alphabets)
+        shutil.make_archive(str(zips / name), "zip", tmp_path / name)
+    alphabets = [drawing.alphabet for drawing in omniglot_files(zips if inside else zips / "one.zip")]
+    expected = ALPHABETS if inside else ALPHABETS[:3]
+    assert sorted(alphabets) == sorted(expected * 3)
+
+
+def test_what_is_no_omniglot_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="Expected Omniglot's images_background/ALPHABET.*Received"):
+        load_splits(config_of(tmp_path / "empty", tmp_path))
+    text = tmp_path / "text.zip"
+    text.write_text("no zip")
+    with pytest.raises(ValueError, match="Expected zips of Omniglot"):
+        load_splits(config_of(text, tmp_path))
+    draw(tmp_path / "one" / "images_background", ALPHABETS[:1])
+    with pytest.raises(ValueError, match="two alphabets at least. Received: 1"):
+        load_splits(config_of(tmp_path / "one", tmp_path))
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    Image.new("1", (9, 9)).save(flat / "a.png")
+    with pytest.raises(ValueError, match="Expected Omniglot's images_background"):
+        load_splits(config_of(flat, tmp_path))
+    with pytest.raises(ValueError, match="Expected omniglot with --dataset omniglot alone"):
+        DataConfig(omniglot="x")
+    with pytest.raises(ValueError, match="digits to be one of auto, none for omniglot"):
+        DataConfig(dataset="omniglot", digits="mnist")
+
+
+def test_through_tensorflow_datasets(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    with tfds.testing.mock_data(num_examples=5):
+        dataset = load_splits(config_of("", tmp_path))
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 5, "test": 5}
+    assert "tensorflow-datasets" in dataset.description
+
+
+def test_a_download_that_fails_is_said(tmp_path, monkeypatch):
+    def fail():
+        raise ConnectionError("no network")
+        yield
+
+    monkeypatch.setattr(module, "omniglot_tfds", fail)
+    with pytest.raises(
+        ValueError, match="--omniglot FOLDER_OR_ZIP. Received: ConnectionError: no network"
+    ):
+        load_splits(config_of("", tmp_path))
+
+
+def test_a_preset_gives_the_defaults_of_the_other_flags():
+    assert cli.parse_run([]).model == PRESETS["multi_mnist"].model
+    config = cli.parse_run(["--preset", "nine_digits", "--steps", "7"])
+    assert config.model == NINE_DIGITS.model and config.data.digit_counts == tuple(range(10))
+    assert config.training.steps == 7 and config.run.preset == "nine_digits"
+    assert cli.parse_run(["--preset=nine_digits", "--max-objects", "4"]).model.max_objects == 4
+
+
+def test_a_data_set_brings_its_preset():
+    assert cli.parse_run(["--dataset", "omniglot"]).model == OMNIGLOT.model
+    assert cli.parse_run(["--dataset", "images", "--images", "x"]).data.images == "x"
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(
+        ValueError, match="Expected preset to be one of multi_mnist.*Received: none_such"
+    ):
+        cli.parse_run(["--preset", "none_such"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"digit_counts": (0, 3), "canvas_size": 40}, "canvas_size at least 44"),
+        ({"digit_counts": ()}, "digit_counts to be different numbers"),
+        ({"digit_counts": (0,)}, "one of them above 0"),
+        ({"digit_counts": (1, 1)}, "different numbers"),
+        ({"digit_counts": (-1, 2)}, "from 0 on"),
+        ({"digit_counts": (1.5,)}, "digit_counts to be int"),
+        ({"test_images": 0}, "test_images above 0"),
+    ],
+)
+def test_digits_that_cannot_be_drawn_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        DataConfig(**fields)
