@@ -86,7 +86,12 @@ class AIRCell(keras.layers.Layer):
         if config.what_components > 1:
             self.what_prior = MixtureParameters(config.what_components, config.z_what_size)
 
-        self.embedding = ImageEmbedding(config.embedding_units)
+        self.embedding = ImageEmbedding(
+            config.embedding_units,
+            config.embedding_filters,
+            config.embedding_kernels,
+            config.embedding_strides,
+        )
         self.lstm = keras.layers.LSTMCell(config.lstm_units, recurrent_initializer="glorot_uniform")
         self.pres_head = MLP(config.hidden_units, 1)
         self.where_head = NormalParameters(config.hidden_units, where_loc, where_scale)

@@ -222,6 +222,15 @@ class ModelConfig:
     embedding_units: int = 256
     """Width of the image's embedding."""
 
+    embedding_filters: tuple[int, ...] = ()
+    """Channels of each convolution under the embedding (default: none, it sees the pixels)."""
+
+    embedding_kernels: tuple[int, ...] = ()
+    """Height and width of each convolution's kernels, in pixels."""
+
+    embedding_strides: tuple[int, ...] = ()
+    """Pixels from one place of each convolution's kernels to the next."""
+
     lstm_units: int = 256
     """Width of the recurrent state."""
 
@@ -325,6 +334,16 @@ class ModelConfig:
         )
         _positive(self, "max_objects", "z_what_size", "embedding_units", "lstm_units", "what_components")
         _positive(self, "hidden_units", "min_scale", "pixel_scale")
+        convolutions = self.embedding_filters, self.embedding_kernels, self.embedding_strides
+        _require(len({*map(len, convolutions)}) == 1 and min(sum(convolutions, (1,))) > 0,
+                 "as many embedding_filters, embedding_kernels and embedding_strides, all above 0",
+                 embedding_filters=self.embedding_filters, embedding_kernels=self.embedding_kernels,
+                 embedding_strides=self.embedding_strides)  # fmt: skip
+        least = 1  # side of an image that all convolutions fit into
+        for kernel, stride in [*zip(self.embedding_kernels, self.embedding_strides)][::-1]:
+            least = (least - 1) * stride + kernel
+        _require(min(shape[:2]) >= least, f"images of at least {least} x {least} for these convolutions",
+                 image_shape=shape, embedding_kernels=self.embedding_kernels)  # fmt: skip
         _require(0 < self.ink_threshold < 1, "ink_threshold between 0 and 1",
                  ink_threshold=self.ink_threshold)  # fmt: skip
         _require(self.glimpse_size >= 2, "glimpse_size at least 2", glimpse_size=self.glimpse_size)

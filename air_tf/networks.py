@@ -29,14 +29,33 @@ class MLP(keras.layers.Layer):
 
 
 class ImageEmbedding(keras.layers.Layer):
-    """What the recurrent core sees of the image: `(B, H, W, C)` to `(B, units)`."""
+    """What the recurrent core sees of the image: convolutions, if any, then a dense layer, with ReLU.
 
-    def __init__(self, units: int, **kwargs):
+    Args:
+        units: width of the embedding.
+        filters: channels of each convolution.
+        kernels: height and width of each one's kernels, in pixels.
+        strides: of each, in pixels.
+
+    Call arguments:
+        image: `(B, H, W, C)`.
+
+    Returns:
+        `(B, units)`.
+    """
+
+    def __init__(self, units: int, filters=(), kernels=(), strides=(), **kwargs):
         super().__init__(**kwargs)
+        self.convolutions = [
+            keras.layers.Conv2D(*convolution, activation="relu")
+            for convolution in zip(filters, kernels, strides)
+        ]
         self.flatten = keras.layers.Flatten()
         self.dense = keras.layers.Dense(units, activation="relu")
 
     def call(self, image):
+        for convolution in self.convolutions:
+            image = convolution(image)
         return self.dense(self.flatten(image))
 
 

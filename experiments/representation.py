@@ -15,13 +15,13 @@ import dataclasses
 import itertools
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from air_tf import cli, plots
 from air_tf.cell import normal
@@ -45,9 +45,16 @@ TASKS = {"sum": 19, "ascending": 2}  # classes
 TITLES = {"sum": "sum of two digits", "ascending": "ascending from left to right?"}
 SEEN = "AIR", "VAE", "CNN"  # what the network sees: latents, or the pixels
 UNITS, DROPOUT = 256, 0.3  # of the small network's two hidden layers
-MOST_STEPS, PATIENCE, CHECKS = 6_000, 10, 40  # of its training; checks in it, and without progress
+PATIENCE = 10  # checks without progress
 BATCH_SIZE, LEARNING_RATE = 64, 1e-3
 PAPER = 0.95  # both tasks, with the most labels
+
+
+class Budget(NamedTuple):
+    """How long the small network learns at most."""
+
+    steps_a_check: int = 150
+    checks: int = 40
 
 
 class VAE(keras.Model):
@@ -87,7 +94,8 @@ class VAE(keras.Model):
         canvas = tf.sigmoid(self.decoder(z) + self.decoder_bias)
         return log_likelihood(x, canvas, self.pixel_scale) - tfd.kl_divergence(q_z, p_z)
 
-    def train_step(self, x):
+    def train_step(self, data):
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             seed = tf.stack([tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int32), 0])
             loss = -tf.reduce_mean(self.elbo(x, seed))
@@ -106,9 +114,11 @@ def train_vae(images: np.ndarray, seed: int, like: AIR, training: TrainingConfig
     keras.utils.set_random_seed(seed)
     vae = VAE(like.config)
     vae.compile(optimizer=make_optimizers(training)[0], jit_compile=True)
-    data = batches(images, training.batch_size, seed, 0, training.steps)
-    for x in tqdm(data, "VAE", training.steps, unit=" steps", leave=False):
-        vae.train_on_batch(x)
+    sizes = [sum(int(np.prod(w.shape)) for w in m.trainable_weights) for m in (vae, like)]
+    print("Training a VAE of {:,} weights; AIR has {:,}.".format(*sizes), flush=True)
+    vae.fit(
+        batches(images, training.batch_size, seed, 0, training.steps), steps_per_epoch=training.steps
+    )
     return vae
 
 
@@ -148,7 +158,7 @@ def small_network(seen: str, classes: int) -> keras.Model:
 
 
 def accuracy_from(
-    seen: str, task: str, labels: int, train_set, test_set, seed: int, steps: int
+    seen: str, task: str, labels: int, train_set, test_set, seed: int, budget: Budget
 ) -> float:
     """The accuracy on the test set after learning from so many labels.
 
@@ -161,7 +171,7 @@ def accuracy_from(
         train_set: `(features, targets)`.
         test_set: `(features, targets)`.
         seed: of weights, order and dropout.
-        steps: at most.
+        budget: how long to learn at most.
     """
     keras.utils.set_random_seed(seed)
     features, targets = (values[:labels] for values in train_set)
@@ -179,7 +189,7 @@ def accuracy_from(
     data = data.shuffle(labels, seed=seed).repeat().batch(BATCH_SIZE, drop_remainder=True).prefetch(2)
     stop = keras.callbacks.EarlyStopping("val_accuracy", patience=PATIENCE, restore_best_weights=True)
     network.fit(
-        data, steps_per_epoch=max(1, steps // CHECKS), epochs=CHECKS, verbose=0, callbacks=[stop],
+        data, steps_per_epoch=budget.steps_a_check, epochs=budget.checks, verbose=0, callbacks=[stop],
         validation_data=(features[:held], targets[:held]), validation_batch_size=1000,
     )  # fmt: skip
     features, targets = test_set
@@ -187,7 +197,7 @@ def accuracy_from(
     return float(network.evaluate(features[kept], targets[kept], batch_size=1000, verbose=0)[1])
 
 
-def records_of(seed: int, arguments: SeedArguments, sizes: tuple[int, ...], steps: int):
+def records_of(seed: int, arguments: SeedArguments, sizes: tuple[int, ...], budget: Budget):
     """Yields a record for each accuracy of this seed: those that were measured, then new ones."""
     folder = arguments.results_dir / "representation"
     wanted = list(itertools.product(SEEN, TASKS, sizes))
@@ -214,7 +224,7 @@ def records_of(seed: int, arguments: SeedArguments, sizes: tuple[int, ...], step
         for key in (key for key in left if key[0] == seen and in_time(arguments)):
             _, task, labels = key
             sets = [(f, targets_of(task, s)) for f, s in zip(features, (train_split, test_split))]
-            accuracy = accuracy_from(seen, task, labels, *sets, seed, steps)
+            accuracy = accuracy_from(seen, task, labels, *sets, seed, budget)
             record = {"seen": seen, "task": task, "labels": labels, "seed": seed, "accuracy": accuracy}
             write_json(record, path_of[key])
             print(record, flush=True)
@@ -271,10 +281,10 @@ def write_results(rows: list[dict], sizes, folder: Path) -> None:
 
 def main() -> None:
     arguments, rows = parse(SeedArguments), []
-    sizes, steps = ((20, 40), 2 * CHECKS) if arguments.quick else (LABELS, MOST_STEPS)
+    sizes, budget = ((20, 40), Budget(2, 1)) if arguments.quick else (LABELS, Budget())
     arguments.results_dir.mkdir(parents=True, exist_ok=True)
     for seed in range(arguments.seeds):
-        for record in records_of(seed, arguments, sizes, steps):
+        for record in records_of(seed, arguments, sizes, budget):
             rows.append(record)
             write_results(rows, sizes, arguments.results_dir)
     if rows:

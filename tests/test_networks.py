@@ -1,7 +1,8 @@
 import numpy as np
+from scipy.signal import correlate2d
 from scipy.special import expit
 
-from air_tf.networks import MLP, Decoder, NormalParameters
+from air_tf.networks import MLP, Decoder, ImageEmbedding, NormalParameters
 
 random = np.random.default_rng(0)
 
@@ -16,6 +17,29 @@ def test_mlp_equals_numpy():
     mlp = MLP(7, 2)
     outputs = mlp(inputs)
     np.testing.assert_allclose(outputs, by_hand(mlp, inputs), rtol=1e-5)
+
+
+def test_embedding_equals_scipy():
+    image = random.normal(size=(2, 9, 11, 1)).astype(np.float32)
+    embedding = ImageEmbedding(6, filters=(3,), kernels=(4,), strides=(2,))
+    embedded = embedding(image)
+    kernels, biases = embedding.convolutions[0].get_weights()
+    correlated = [
+        [correlate2d(x[..., 0], kernels[:, :, 0, i], "valid")[::2, ::2] for i in range(3)] for x in image
+    ]
+    seen = np.maximum(np.moveaxis(correlated, 1, -1) + biases, 0).reshape(2, -1)
+    weights, bias = embedding.dense.get_weights()
+    np.testing.assert_allclose(embedded, np.maximum(seen @ weights + bias, 0), rtol=1e-4, atol=1e-5)
+
+
+def test_embedding_without_convolutions_sees_the_pixels():
+    image = random.normal(size=(2, 9, 11, 1)).astype(np.float32)
+    embedding = ImageEmbedding(6)
+    embedded = embedding(image)
+    weights, bias = embedding.dense.get_weights()
+    np.testing.assert_allclose(
+        embedded, np.maximum(image.reshape(2, -1) @ weights + bias, 0), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_normal_parameters_are_relative_to_the_prior():

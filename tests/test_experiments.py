@@ -1,0 +1,103 @@
+"""Each experiment from end to end in its quick mode, and the arithmetic of its tables."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from PIL import Image
+
+from air_tf.data import Split
+from experiments import generalisation, more_objects, representation
+from experiments.tables import markdown, spread
+
+
+def quickly(name, folder, cache_dir):
+    """Runs an experiment's quick mode in `folder`; returns its rows."""
+    command = [sys.executable, "-m", f"experiments.{name}", "--quick", "--runs-dir", str(folder)]
+    command += ["--cache-dir", str(cache_dir)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    results = folder / "quick" / "results"
+    assert (results / f"{name}.md").read_text().count("|") > 20
+    with Image.open(results / f"{name}.png") as picture:
+        assert np.asarray(picture).std() > 10
+    return json.loads((results / f"{name}.json").read_text())
+
+
+def test_generalisation(tmp_path, cache_dir):
+    rows = quickly("generalisation", tmp_path, cache_dir)
+    assert [(r["task"], r["model"]) for r in rows] == [
+        ("extrapolation", "AIR"),
+        ("extrapolation", "DAIR"),
+    ]
+    assert all(sum(r["unseen_counted_as"].values()) == 40 and r["steps"] == 4 for r in rows)
+    assert "--difference" in rows[1]["flags"] and "--difference" not in rows[0]["flags"]
+
+
+def test_representation(tmp_path, cache_dir):
+    rows = quickly("representation", tmp_path, cache_dir)
+    assert len(rows) == 12 and all(0 <= r["accuracy"] <= 1 for r in rows)
+
+
+def test_omniglot(tmp_path, cache_dir):
+    rows = quickly("omniglot", tmp_path, cache_dir)
+    assert [r["strokes"] for r in rows] == [1, 2]
+
+
+def test_more_objects(tmp_path, cache_dir):
+    record = quickly("more_objects", tmp_path, cache_dir)
+    [cost] = record["costs"]
+    assert cost["max_objects"] == 1 and 0 < cost["megabytes"] and 0 < cost["ms_per_step"]
+    assert len(record["runs"]) == 1
+
+
+def test_bad_arguments_are_one_line(tmp_path):
+    command = [sys.executable, "-m", "experiments.omniglot", "--omniglot", str(tmp_path)]
+    command += ["--runs-dir", str(tmp_path), "--cache-dir", str(tmp_path / "cache")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and done.stdout == ""
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error")]
+    assert "Expected Omniglot's images_background" in line and str(tmp_path) in line
+
+
+def test_targets_of_two_digits():
+    labels = np.array([[3, 5], [3, 5], [4, 4], [9, 0]])
+    first_left, second_left = [[0, 0, 1, 0.3], [0, 0.5, 1, 0.8]], [[0, 0.5, 1, 0.8], [0, 0, 1, 0.3]]
+    boxes = np.array([first_left, second_left, first_left, first_left], np.float32)
+    images = np.zeros((4, 2, 2, 1), np.uint8)
+    split = Split(images, np.full(4, 2), labels, boxes, np.zeros((4, 2, 4), int))
+    assert representation.targets_of("sum", split).tolist() == [8, 8, 8, 9]
+    assert representation.targets_of("ascending", split).tolist() == [1, 0, -1, 0]
+
+
+def test_apart_is_without_a_shared_area():
+    boxes = np.array([
+        [[0, 0, 0.4, 0.4], [0.4, 0, 0.8, 0.4], [0.5, 0.5, 0.9, 0.9]],  # two touch
+        [[0, 0, 0.4, 0.4], [0.3, 0.3, 0.8, 0.8], [0.9, 0.9, 1.0, 1.0]],
+        [[0, 0, 0.9, 0.9], [0.95, 0, 1.0, 0.4], [0.2, 0.2, 0.3, 0.3]],  # one within another
+    ])  # fmt: skip
+    assert generalisation.apart(boxes).tolist() == [True, False, False]
+
+
+def test_growth_is_the_exponent_of_a_power_law():
+    costs = [{"max_objects": n, "ms_per_step": 3 * n**1.5} for n in (1, 3, 6, 12)]
+    assert more_objects.growth(costs, "ms_per_step") == pytest.approx(1.5)
+
+
+def test_spread_and_table():
+    assert spread([0.5, None, 0.25, 1.0], ".0%") == "25% / 50% / 100%"
+    assert spread([3], "d") == "3" and spread([None], "d") == "-"
+    assert markdown([{"a": "1", "b": "2"}]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+
+
+def test_a_failed_run_counts_as_a_seed_but_not_in_the_spread():
+    done = {
+        "task": "extrapolation", "model": "DAIR", "flags": "-x", "unseen_count_accuracy": 0.9,
+        "unseen_count_accuracy_apart": None, "seen_count_accuracy": 0.98, "steps": 5000, "minutes": 2.0,
+    }  # fmt: skip
+    failed = {"task": "extrapolation", "model": "DAIR", "flags": "-x", "failure": "diverged"}
+    [line] = generalisation.lines([done, failed])
+    assert line["seeds"] == "2, 1 done" and line["count accuracy"] == "90.0%"
