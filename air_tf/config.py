@@ -452,6 +452,301 @@ class Config:
     run: RunConfig = RunConfig()
 
 
+# An embedding that finds digits where training showed none. Of a 50 x 50 image: 15 x 15, then 6 x 6.
+_CONVOLUTIONS = {
+    "embedding_filters": (16, 32), "embedding_kernels": (6, 5), "embedding_strides": (3, 2),
+}  # fmt: skip
+
+
+def _digits(counts: range | tuple[int, ...], canvas_size: int, max_objects: int, steps: int) -> Config:
+    """Digits are as large as on multi-MNIST: their scale and its deviation grow with the canvas."""
+    larger = canvas_size / MultiDigitRecipe.canvas_size
+    mean, deviation = ModelConfig.scale_prior
+    scale_prior = (round(mean * larger, 4), round(deviation * larger, 4))
+    return Config(
+        DataConfig(digit_counts=tuple(counts), canvas_size=canvas_size),
+        ModelConfig(max_objects=max_objects, scale_prior=scale_prior, **_CONVOLUTIONS),
+        TrainingConfig(steps=steps),
+    )
+
+
+MULTI_MNIST = Config()
+# Eslami et al. 2016, section 3.1: counts that training does not show
+EXTRAPOLATION = _digits((0, 1, 2), 50, max_objects=4, steps=15_000)
+INTERPOLATION = _digits((0, 1, 3), 50, max_objects=4, steps=15_000)
+FIVE_DIGITS = _digits(range(6), 80, max_objects=6, steps=10_000)
+NINE_DIGITS = _digits(range(10), 100, max_objects=10, steps=10_000)
+# Section 3.2: strokes as objects; each covers about a third of the image
+OMNIGLOT = Config(
+    DataConfig(dataset="omniglot"),
+    ModelConfig(
+        max_objects=4, difference=True, warm_start_steps=0, scale_prior=(3.0, 0.5), **_CONVOLUTIONS
+    ),
+)
+PRESETS = {
+    # Communicated by the paper's first author: 1 to 1e-5 over 100,000 steps. A prior of exactly 1
+    # gives an infinite KL; the nearest double below it stands for it.
+    "paper": RhoSchedule(1 - 1e-15, 1e-5, 100_000, "probability"),
+    # Kosiorek's Sonnet implementation
+    "sonnet": RhoSchedule(1 - 1e-15, 1e-7, 100_000, "log_probability", hold=1000, division=10_000),
+    # the TF1 implementation with a Concrete presence: odds 1e4 to 1e-9, times 0.1 every 3,000 steps
+    "concrete": RhoSchedule(1e4 / (1e4 + 1), 1e-9 / (1e-9 + 1), 39_000, "log_odds"),
+}
+RHO_COORDINATES = {
+    "linear": "probability", "exponential": "log_probability", "linear_odds": "odds",
+    "exponential_odds": "log_odds",
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The model (Eslami et al. 2016, section 2) and how its count is inferred."""
+
+    image_shape: Annotated[tuple[int, int, int], tyro.conf.Suppress] = (50, 50, 1)
+    """(height, width, channels) in pixels: the data set's."""
+
+    max_objects: int = 3
+    """N, the most objects in an image: the number of steps that are unrolled."""
+
+    glimpse_size: int = 28
+    """Height and width of an attended glimpse, in pixels."""
+
+    z_what_size: int = 50
+    """Numbers in an object's code."""
+
+    embedding_units: int = 256
+    """Width of the image's embedding."""
+
+    embedding_filters: tuple[int, ...] = ()
+    """Channels of each convolution under the embedding (default: none, it sees the pixels)."""
+
+    embedding_kernels: tuple[int, ...] = ()
+    """Height and width of each convolution's kernels, in pixels."""
+
+    embedding_strides: tuple[int, ...] = ()
+    """Pixels from one place of each convolution's kernels to the next."""
+
+    lstm_units: int = 256
+    """Width of the recurrent state."""
+
+    hidden_units: int = 200
+    """Width of the hidden layer in each head, the encoder and the decoder."""
+
+    difference: bool = False
+    """DAIR: at each step the recurrence sees the image less what has been drawn so far, and so can
+    count further than it was trained to."""
+
+    scale_prior: tuple[float, float] = (3.0, 0.2)
+    """Mean and standard deviation of an object's scale: image side over object side."""
+
+    shift_prior: tuple[float, float] = (0.0, 1.0)
+    """Mean and standard deviation of an object's shift, before division by the scale."""
+
+    what_components: int = 1
+    """Components of p(z_what). 1: the standard normal; more: a learned mixture of normals."""
+
+    min_scale: float = 0.2
+    """Sampled scales are kept above it: attending divides by the scale."""
+
+    pixel_scale: float = 0.3
+    """Standard deviation of p(x | z), in units of full brightness."""
+
+    ink_threshold: float = 0.25
+    """A tight box holds the pixels of the placed object above this share of its brightest one."""
+
+    dark_objects: Annotated[bool, tyro.conf.Suppress] = False
+    """Whether picture files have dark objects on a light ground, so are inverted: the data set's."""
+
+    subtract_ground: Annotated[bool, tyro.conf.Suppress] = False
+    """Whether the border's median colour is taken off picture files: the data set's."""
+
+    decoder_bias: float = -2.0
+    """Added to the decoder's logits. Bright first reconstructions make the count collapse to 0."""
+
+    rho: float = 0.5
+    """Prior over counts, a truncated geometric: p(n) = rho^n (1 - rho), p(N) = rho^N."""
+
+    rho_schedule: Literal[
+        "fixed", "linear", "exponential", "linear_odds", "exponential_odds", "learned",
+        "paper", "sonnet", "concrete",
+    ] = "fixed"  # fmt: skip
+    """How rho changes in training. fixed: not at all. linear, exponential (in probability) and
+    linear_odds, exponential_odds (in rho / (1 - rho)): from --rho-start to --rho over --rho-steps.
+    learned: trained after --rho-hold steps, from --rho on. paper, sonnet and concrete are
+    schedules of published implementations (RHO_PRESETS); --rho is then used outside of training."""
+
+    rho_start: float = 0.99
+    """rho at the first step of linear, exponential, linear_odds and exponential_odds."""
+
+    rho_steps: int = 3000
+    """Training steps over which rho goes from --rho-start to --rho."""
+
+    rho_hold: int = 0
+    """Training steps before rho begins to change."""
+
+    presence: Literal["enumerate", "nvil", "concrete"] = "enumerate"
+    """Estimator of the count's gradient. enumerate: summed out exactly; nvil: score function with a
+    learned baseline, as in the paper; concrete: relaxed presence."""
+
+    warm_start_steps: int = 1500
+    """Of enumerate: training steps over which every prefix of the objects must explain the image by
+    itself, with a weight that falls linearly from 1 to 0."""
+
+    count_bound: Literal["elbo", "marginal"] = "elbo"
+    """Of enumerate. elbo: expectation over q(n); marginal: the tighter log of the sum over n, with
+    q(n) fitted to its responsibilities."""
+
+    importance_samples: int = 1
+    """Of enumerate: samples K of the importance-weighted bound that is maximised (Burda et al. 2016)."""
+
+    baseline_units: int = 256
+    """Of nvil: width of the baseline network's layers."""
+
+    signal_centring: bool = True
+    """Of nvil: subtract a running mean from the learning signal."""
+
+    signal_normalisation: bool = True
+    """Of nvil: divide the learning signal by its running standard deviation, where above 1."""
+
+    signal_decay: float = 0.8
+    """Of nvil: what is kept of a running average at each step (Mnih and Gregor 2014, appendix)."""
+
+    temperature: float = 1.0
+    """Of concrete: of the relaxed presence."""
+
+    stop_sum: float = 0.99
+    """Of concrete: an object is drawn while the sum of (1 - z_pres) up to it is below this."""
+
+    from_json = classmethod(_from_json)
+
+    def __post_init__(self):
+        _check_types(self)
+        shape = self.image_shape
+        _require(
+            len(shape) == 3 and min(shape[:2]) >= 2 and shape[2] in (1, 3),
+            "image_shape (height, width, channels) of at least 2 x 2 pixels with 1 or 3 channels",
+            image_shape=shape,
+        )
+        _positive(self, "max_objects", "z_what_size", "embedding_units", "lstm_units", "what_components")
+        _positive(self, "hidden_units", "min_scale", "pixel_scale")
+        convolutions = self.embedding_filters, self.embedding_kernels, self.embedding_strides
+        _require(len({*map(len, convolutions)}) == 1 and min(sum(convolutions, (1,))) > 0,
+                 "as many embedding_filters, embedding_kernels and embedding_strides, all above 0",
+                 embedding_filters=self.embedding_filters, embedding_kernels=self.embedding_kernels,
+                 embedding_strides=self.embedding_strides)  # fmt: skip
+        least = 1  # side of an image that all convolutions fit into
+        for kernel, stride in [*zip(self.embedding_kernels, self.embedding_strides)][::-1]:
+            least = (least - 1) * stride + kernel
+        _require(min(shape[:2]) >= least, f"images of at least {least} x {least} for these convolutions",
+                 image_shape=shape, embedding_kernels=self.embedding_kernels)  # fmt: skip
+        _require(0 < self.ink_threshold < 1, "ink_threshold between 0 and 1",
+                 ink_threshold=self.ink_threshold)  # fmt: skip
+        _require(self.glimpse_size >= 2, "glimpse_size at least 2", glimpse_size=self.glimpse_size)
+        for name in ("scale_prior", "shift_prior"):
+            _require(getattr(self, name)[1] > 0, f"{name} (mean, standard deviation above 0)",
+                     **{name: getattr(self, name)})  # fmt: skip
+        for name in ("rho", "rho_start", "stop_sum"):
+            _require(
+                0 < getattr(self, name) < 1, f"{name} between 0 and 1", **{name: getattr(self, name)}
+            )
+        for name in ("warm_start_steps", "rho_hold"):
+            _require(getattr(self, name) >= 0, f"{name} at least 0", **{name: getattr(self, name)})
+        _positive(self, "rho_steps", "importance_samples", "baseline_units", "temperature")
+        _require(
+            0 <= self.signal_decay < 1, "signal_decay from 0 to below 1", signal_decay=self.signal_decay
+        )
+        if self.presence != "enumerate":
+            _require(
+                self.importance_samples == 1 and self.count_bound == "elbo",
+                "importance_samples=1 and count_bound='elbo' for every presence but enumerate",
+                presence=self.presence, importance_samples=self.importance_samples,
+                count_bound=self.count_bound,
+            )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How the model is trained."""
+
+    steps: int = 5000
+    """Training steps in all."""
+
+    batch_size: int = 64
+    """Images a step, over all replicas together."""
+
+    learning_rate: float = 1e-3
+    """Adam's learning rate at the first step."""
+
+    learning_rate_schedule: Literal["cosine", "constant"] = "cosine"
+    """cosine: falls to 0 over all steps."""
+
+    baseline_learning_rate: float = 1e-3
+    """Adam's learning rate of nvil's baseline, constant (Eslami et al. 2016)."""
+
+    fresh_images: bool = False
+    """Compose every training batch anew from the training digits, instead of the data set's images. It
+    is more data than published figures are trained on: not to be set beside them."""
+
+    gradient_clip: float = 100.0
+    """Largest global norm of the gradient, in nats."""
+
+    seed: int = 0
+    """Seed of weights, batches and noise."""
+
+    steps_per_call: int = 50
+    """Steps that one call of the compiled function runs."""
+
+    evaluate_every: int = 500
+    """Steps between evaluations on held-out images."""
+
+    evaluation_images: int = 2000
+    """Held-out images of an evaluation while training; the last one is on all of them."""
+
+    stop_at_accuracy: float = 0.0
+    """Stop at the first evaluation with this count accuracy, for comparing how long runs take: it
+    uses the labels. 0: never."""
+
+    checkpoint_every: int = 500
+    """Steps between checkpoints; the last three are kept."""
+
+    def __post_init__(self):
+        _check_types(self)
+        _positive(self, "steps", "batch_size", "learning_rate", "gradient_clip", "steps_per_call")
+        _positive(self, "evaluate_every", "evaluation_images", "checkpoint_every")
+        _positive(self, "baseline_learning_rate")
+        _require(0 <= self.stop_at_accuracy <= 1, "stop_at_accuracy from 0 to 1",
+                 stop_at_accuracy=self.stop_at_accuracy)  # fmt: skip
+        _require(0 <= self.seed < 2**31, "seed from 0 to 2**31 - 1", seed=self.seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Where the run is kept."""
+
+    preset: str = ""
+    """Where the defaults of all other flags come from: multi_mnist, omniglot, extrapolation,
+    interpolation, five_digits or nine_digits (default: the data set's). See --preset NAME --help."""
+
+    runs_dir: str = "runs"
+    """Folder of all runs: the one to give to tensorboard --logdir."""
+
+    name: str = ""
+    """The run's own folder (default: data set, digits and seed, numbered when taken)."""
+
+    resume: bool = False
+    """Go on from the last checkpoint of the run with this name (default: the newest)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Train AIR to count, box and encode the objects in images, without labels."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    run: RunConfig = RunConfig()
+
+
 def _digits(counts: range | tuple[int, ...], canvas_size: int, model: ModelConfig) -> Config:
     return Config(data=DataConfig(digit_counts=tuple(counts), canvas_size=canvas_size), model=model)
 
