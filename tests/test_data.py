@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from air_tf.config import DataConfig, MultiDigitRecipe
-from air_tf.data import as_float, batches, digits, load_splits
+from air_tf.data import as_float, batches, digits, downloads, load_splits
 from air_tf.data.cache import cached
 from air_tf.data.digits import embedded_digits, mnist_from_file
 from air_tf.data.multi_mnist import compose, draw_images, multi_mnist, segments
@@ -229,7 +229,7 @@ def test_what_is_no_mnist_file_is_refused(tmp_path):
 def test_mnist_through_tensorflow_datasets(monkeypatch):
     import tensorflow_datasets as tfds
 
-    monkeypatch.setattr(digits, "mnist_is_prepared", lambda: True)
+    monkeypatch.setattr(downloads, "is_prepared", lambda name: name == "mnist")
     with tfds.testing.mock_data(num_examples=7):
         loaded, line = digits.load_digits(DataConfig(digits="auto", mnist=""))
     assert loaded.name == "mnist" and loaded.train_images.shape == (7, 28, 28)
@@ -268,12 +268,12 @@ def test_a_cache_folder_that_is_a_file_is_refused(tmp_path):
 
 
 def test_auto_falls_back_soon_without_a_network(monkeypatch):
-    monkeypatch.setattr(digits, "mnist_is_prepared", lambda: False)
+    monkeypatch.setattr(downloads, "is_prepared", lambda name: False)
     with socket.create_server(("127.0.0.1", 0)) as never_answers:
         port = never_answers.getsockname()[1]
         monkeypatch.setattr(digits, "MNIST_URL", f"http://127.0.0.1:{port}/")
         started = time.monotonic()
-        assert not digits.network_reaches(digits.MNIST_URL)
+        assert not downloads.network_reaches(digits.MNIST_URL)
         assert time.monotonic() - started < 5
         loaded, line = digits.load_digits(DataConfig(digits="auto", mnist=""))
     assert loaded.name == "embedded" and "--mnist" in line
@@ -283,6 +283,7 @@ def test_mnist_never_falls_back(monkeypatch):
     def fail():
         raise ConnectionError("no network")
 
+    monkeypatch.setattr(downloads, "is_prepared", lambda name: True)
     monkeypatch.setattr(digits, "mnist_from_tfds", fail)
     with pytest.raises(ValueError, match="--mnist FILE.npz. Received: ConnectionError: no network"):
         digits.load_digits(DataConfig(digits="mnist", mnist=""))

@@ -7,8 +7,7 @@ from PIL import Image, ImageDraw
 
 from air_tf import cli
 from air_tf.config import NINE_DIGITS, OMNIGLOT, PRESETS, DataConfig
-from air_tf.data import load_splits
-from air_tf.data import omniglot as module
+from air_tf.data import downloads, load_splits
 from air_tf.data.omniglot import omniglot_files
 
 ALPHABETS = "Greek", "Korean", "Latin", "Sanskrit", "Tagalog"
@@ -103,21 +102,18 @@ def test_what_is_no_omniglot_is_refused(tmp_path):
 def test_through_tensorflow_datasets(tmp_path, monkeypatch):
     import tensorflow_datasets as tfds
 
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    monkeypatch.setattr(downloads, "is_prepared", lambda name: name == "omniglot")
     with tfds.testing.mock_data(num_examples=5):
         dataset = load_splits(config_of("", tmp_path))
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 5, "test": 5}
     assert "tensorflow-datasets" in dataset.description
 
 
-def test_a_download_that_fails_is_said(tmp_path, monkeypatch):
-    def fail():
-        raise ConnectionError("no network")
-        yield
-
-    monkeypatch.setattr(module, "omniglot_tfds", fail)
+def test_without_a_network_it_says_so_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "is_prepared", lambda name: False)
+    monkeypatch.setattr(downloads, "network_reaches", lambda url: False)
     with pytest.raises(
-        ValueError, match="--omniglot FOLDER_OR_ZIP. Received: ConnectionError: no network"
+        ValueError, match="FOLDER_OR_ZIP. Received: ConnectionError: no answer from https"
     ):
         load_splits(config_of("", tmp_path))
 

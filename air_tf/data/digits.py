@@ -2,9 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
-import threading
-import urllib.request
 import zlib
 from pathlib import Path
 
@@ -12,12 +9,12 @@ import numpy as np
 from PIL import Image
 
 from air_tf.config import DataConfig
+from air_tf.data.downloads import check_can_be_had, reason_of
 
 DIGIT_SIZE = 28  # pixels
 EMBEDDED_INK_SIZE = 20  # pixels: MNIST's digits fill 20 x 20 of their 28 x 28 too
 EMBEDDED_TRAIN = 1500  # of 1,797 digits; the rest test
 MNIST_SIZE = 60_000  # digits to train on, in one batch
-NETWORK_TIMEOUT = 3.0  # seconds
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/train-labels-idx1-ubyte.gz"
 
 
@@ -47,15 +44,15 @@ def load_digits(config: DataConfig) -> tuple[Digits, str]:
         return embedded_digits(), "Digits: scikit-learn's (embedded)."
     if config.mnist:
         return mnist_from_file(config.mnist), f"Digits: MNIST from {config.mnist}."
-    if config.digits == "mnist" or mnist_is_prepared() or network_reaches(MNIST_URL):
-        try:
-            return mnist_from_tfds(), "Digits: MNIST through tensorflow-datasets."
-        except Exception as error:  # whatever a download, a disk or a proxy may raise
-            if config.digits == "mnist":
-                raise ValueError(
-                    "Expected MNIST through tensorflow-datasets, or from --mnist FILE.npz. "
-                    f"Received: {type(error).__name__}: {str(error).splitlines()[0]}"
-                ) from error
+    try:
+        check_can_be_had("mnist", MNIST_URL)
+        return mnist_from_tfds(), "Digits: MNIST through tensorflow-datasets."
+    except Exception as error:  # whatever a download, a disk or a proxy may raise
+        if config.digits == "mnist":
+            raise ValueError(
+                "Expected MNIST through tensorflow-datasets, or from --mnist FILE.npz. "
+                f"Received: {reason_of(error)}"
+            ) from error
     return embedded_digits(), (
         "Digits: scikit-learn's (embedded), since MNIST cannot be downloaded here; "
         "to use MNIST, give --mnist FILE.npz."
@@ -126,27 +123,3 @@ def tfds_order(split: str, size: int) -> list[int]:
     `core.hashing.Hasher`). The benchmark draws digits by their original number.
     """
     return sorted(range(size), key=lambda i: hashlib.md5(f"{split}{i}".encode()).digest())
-
-
-def mnist_is_prepared() -> bool:
-    """Whether tensorflow-datasets has MNIST on this disk."""
-    folder = os.environ.get("TFDS_DATA_DIR", os.path.join("~", "tensorflow_datasets"))
-    return any(Path(folder).expanduser().glob("mnist/*/dataset_info.json"))
-
-
-def network_reaches(url: str) -> bool:
-    """Whether `url` answers within NETWORK_TIMEOUT; a thread, since name look-up has no time-out."""
-    answered = threading.Event()
-
-    def ask():
-        try:
-            request = urllib.request.Request(url, method="HEAD")
-            with urllib.request.urlopen(request, timeout=NETWORK_TIMEOUT):
-                answered.set()
-        except Exception:  # of whatever kind: it does not answer
-            pass
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(NETWORK_TIMEOUT)
-    return answered.is_set()

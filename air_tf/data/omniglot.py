@@ -14,11 +14,13 @@ import numpy as np
 from tqdm import tqdm
 
 from air_tf.config import DataConfig, ModelConfig
+from air_tf.data.downloads import check_can_be_had, reason_of
 from air_tf.data.own_images import fingerprint
 from air_tf.data.split import Split
 from air_tf.pictures import read_picture
 from air_tf.preparation import fit
 
+URL = "https://github.com/brendenlake/omniglot"
 HELD_OUT = "images_evaluation"  # the original's alphabets to test with
 ONE_IN = 4  # alphabets, in order of their names, is held out where there are none of them
 LAYOUT = "images_background/ALPHABET/character01/*.png"
@@ -73,6 +75,7 @@ def omniglot_tfds() -> Iterator[Drawing]:
     """The drawings through tensorflow-datasets, which downloads them when they are not there yet."""
     import tensorflow_datasets as tfds  # slow to import
 
+    check_can_be_had("omniglot", URL)
     for split in "train", "test":
         for example in tfds.as_numpy(tfds.load("omniglot", split=split)):
             yield Drawing(split == "test", str(example["alphabet"]), example["image"][..., :1])
@@ -128,7 +131,7 @@ def load_omniglot(config: DataConfig, cached) -> tuple[dict[str, Split], str, st
         except Exception as error:  # whatever a download, a disk or a proxy may raise
             raise ValueError(
                 "Expected Omniglot through tensorflow-datasets, or from --omniglot FOLDER_OR_ZIP. "
-                f"Received: {type(error).__name__}: {str(error).splitlines()[0]}"
+                f"Received: {reason_of(error)}"
             ) from error
 
     splits = cached(fingerprint([], version, fields), make)
