@@ -46,17 +46,16 @@ class ImageEmbedding(keras.layers.Layer):
 
     def __init__(self, units: int, filters=(), kernels=(), strides=(), **kwargs):
         super().__init__(**kwargs)
-        self.convolutions = [
+        convolutions = [
             keras.layers.Conv2D(*convolution, activation="relu")
             for convolution in zip(filters, kernels, strides)
         ]
-        self.flatten = keras.layers.Flatten()
-        self.dense = keras.layers.Dense(units, activation="relu")
+        dense = keras.layers.Dense(units, activation="relu")
+        # not a list of layers: TensorFlow's checkpoints leave out what Keras keeps in lists
+        self.network = keras.Sequential([*convolutions, keras.layers.Flatten(), dense])
 
     def call(self, image):
-        for convolution in self.convolutions:
-            image = convolution(image)
-        return self.dense(self.flatten(image))
+        return self.network(image)
 
 
 class NormalParameters(keras.layers.Layer):

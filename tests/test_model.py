@@ -132,3 +132,25 @@ def test_keras_file_round_trip(small_model, small_images, tmp_path):
         small_model.infer(small_images).reconstructions,
         atol=1e-6,
     )
+
+
+CONVOLUTIONS = {"embedding_filters": (2, 3), "embedding_kernels": (3, 2), "embedding_strides": (2, 1)}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {}, CONVOLUTIONS, {"difference": True, **CONVOLUTIONS}, {"presence": "nvil"},
+        {"what_components": 3}, {"rho_schedule": "learned"},
+    ],
+)  # fmt: skip
+def test_every_weight_is_in_a_checkpoint(small_config, small_images, tmp_path, fields):
+    config = dataclasses.replace(small_config, **fields)
+    model, other = air_tf.AIR(config), air_tf.AIR(config)
+    for weight in model.weights:
+        weight.assign(weight + 0.1)
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / "checkpoint"))
+    tf.train.Checkpoint(model=other).read(path).assert_consumed()
+    for weight, same in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(weight, same, err_msg=weight.path)
+    np.testing.assert_array_equal(model(small_images).z_what, other(small_images).z_what)

@@ -23,12 +23,12 @@ def test_embedding_equals_scipy():
     image = random.normal(size=(2, 9, 11, 1)).astype(np.float32)
     embedding = ImageEmbedding(6, filters=(3,), kernels=(4,), strides=(2,))
     embedded = embedding(image)
-    kernels, biases = embedding.convolutions[0].get_weights()
+    kernels, biases = embedding.network.layers[0].get_weights()
     correlated = [
         [correlate2d(x[..., 0], kernels[:, :, 0, i], "valid")[::2, ::2] for i in range(3)] for x in image
     ]
     seen = np.maximum(np.moveaxis(correlated, 1, -1) + biases, 0).reshape(2, -1)
-    weights, bias = embedding.dense.get_weights()
+    weights, bias = embedding.network.layers[-1].get_weights()
     np.testing.assert_allclose(embedded, np.maximum(seen @ weights + bias, 0), rtol=1e-4, atol=1e-5)
 
 
@@ -36,7 +36,7 @@ def test_embedding_without_convolutions_sees_the_pixels():
     image = random.normal(size=(2, 9, 11, 1)).astype(np.float32)
     embedding = ImageEmbedding(6)
     embedded = embedding(image)
-    weights, bias = embedding.dense.get_weights()
+    weights, bias = embedding.network.layers[-1].get_weights()
     np.testing.assert_allclose(
         embedded, np.maximum(image.reshape(2, -1) @ weights + bias, 0), rtol=1e-4, atol=1e-5
     )
