@@ -23,9 +23,9 @@ from air_tf.config import DataConfig
 from air_tf.data import Split, load_splits
 from air_tf.evaluation import infer_all
 from air_tf.model import AIR
-from air_tf.run import read_json, write_json
-from experiments.runs import QUICK, Run, SeedArguments, parse, scored
-from experiments.tables import markdown, spread
+from air_tf.run import write_json
+from experiments.runs import QUICK, Run, SeedArguments, parse, row, scored
+from experiments.tables import column, markdown, run_columns, spread
 
 TASKS = {"extrapolation": 3, "interpolation": 2}  # the count that training does not show
 MODELS = {"AIR": "", "DAIR": " --difference --warm-start-steps 0"}
@@ -82,22 +82,10 @@ def run_of(task: str, model: str, seed: int, arguments: SeedArguments) -> Run:
     return Run(f"{task}-{model.lower()}-seed{seed}", flags + f" {QUICK}" * arguments.quick)
 
 
-def row(task: str, model: str, seed: int, run: Run, record: Path) -> dict:
-    """What the table says of a run."""
-    result = {"task": task, "model": model, "seed": seed, "flags": run.flags}
-    if not (record / "metrics.json").exists():
-        return result | {"failure": (record / "failure.txt").read_text().strip()}
-    metrics, config = read_json(record / "metrics.json"), read_json(record / "config.json")
+def numbers(metrics: dict, scores: dict) -> dict:
     seen = metrics.get("test_digits", metrics)
-    return {
-        **result,
-        **read_json(record / "score.json"),
-        "seen_count_accuracy": seen["count_accuracy"],
-        "seen_count_accuracy_by_count": seen["count_accuracy_by_count"],
-        "steps": metrics["steps"],
-        "minutes": metrics["seconds"] / 60,
-        "git_commit": config["git_commit"],
-    }
+    by_count = {"seen_count_accuracy_by_count": seen["count_accuracy_by_count"]}
+    return {**scores, "seen_count_accuracy": seen["count_accuracy"], **by_count}
 
 
 def lines(rows: list[dict]) -> list[dict[str, str]]:
@@ -105,19 +93,14 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
     result = []
     for task, model in dict.fromkeys((r["task"], r["model"]) for r in rows):
         of_both = [r for r in rows if (r["task"], r["model"]) == (task, model)]
-        done = [r for r in of_both if "failure" not in r]
-        column = lambda name: [r[name] for r in done]  # noqa: B023, E731
         result.append({
             "task": f"{task}: {TASKS[task]} digits, never seen",
             "model": model,
-            "count accuracy": spread(column("unseen_count_accuracy"), ".1%"),
-            "digits apart": spread(column("unseen_count_accuracy_apart"), ".1%"),
+            "count accuracy": spread(column(of_both, "unseen_count_accuracy"), ".1%"),
+            "digits apart": spread(column(of_both, "unseen_count_accuracy_apart"), ".1%"),
             "paper (plot)": f"about {PAPER[task, model]:.0%}",
-            "of counts seen": spread(column("seen_count_accuracy"), ".1%"),
-            "seeds": f"{len(of_both)}, {len(done)} done",
-            "steps": spread(column("steps")[:1], ",d"),
-            "minutes": spread(column("minutes"), ".1f"),
-            "command": f"`python train.py {of_both[0]['flags']}`",
+            "of counts seen": spread(column(of_both, "seen_count_accuracy"), ".1%"),
+            **run_columns(of_both),
         })  # fmt: skip
     return result
 
@@ -127,11 +110,8 @@ def figure_of(rows: list[dict]) -> Figure:
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     for axes, task in zip(figure.subplots(1, len(TASKS), sharey=True), TASKS):
         for place, model in enumerate(MODELS):
-            found = [
-                r["unseen_count_accuracy"]
-                for r in rows
-                if (r["task"], r["model"]) == (task, model) and "failure" not in r
-            ]
+            of_both = [r for r in rows if (r["task"], r["model"]) == (task, model)]
+            found = column(of_both, "unseen_count_accuracy")
             axes.bar(place - 0.2, PAPER[task, model], 0.36, color="0.8", label="paper, read off a plot")
             if found:
                 axes.bar(place + 0.2, np.median(found), 0.36, color="tab:blue", label="air_tf, median")
@@ -175,7 +155,7 @@ def main() -> None:
                 run = run_of(task, model, seed, arguments)
                 record = scored(run, records, arguments, partial(score, unseen))
                 if record is not None:
-                    rows.append(row(task, model, seed, run, record))
+                    rows.append(row(run, record, numbers, task=task, model=model, seed=seed))
                     write_results(rows, arguments.results_dir)
     print(markdown(lines(rows)))
 

@@ -25,8 +25,8 @@ from air_tf.evaluation import evaluate
 from air_tf.model import AIR
 from air_tf.run import read_json, write_json
 from experiments.generalisation import held_out_digits
-from experiments.runs import FAILURE, QUICK, ROOT, Run, SeedArguments, in_time, parse, scored
-from experiments.tables import markdown, spread
+from experiments.runs import QUICK, ROOT, Run, SeedArguments, in_time, parse, row, scored
+from experiments.tables import column, markdown, run_columns, spread
 
 SETTINGS = "multi_mnist", "five_digits", "nine_digits"  # presets
 SIZES = 1, 2, 3, 4, 6, 8, 10, 12  # N, of which a step's time and memory are taken
@@ -64,48 +64,25 @@ def score(split: Split, model: AIR, record: Path) -> dict:
     return metrics
 
 
-def row(setting: str, seed: int, run: Run, record: Path) -> dict:
-    preset = PRESETS[setting]
-    result = {
-        "setting": setting,
-        "seed": seed,
-        "flags": run.flags,
-        "max_objects": preset.model.max_objects,
-    }
-    if (record / FAILURE).exists():
-        return result | {"failure": (record / FAILURE).read_text().strip()}
-    metrics, config = read_json(record / "metrics.json"), read_json(record / "config.json")
-    scores = read_json(record / "score.json")
-    kept = ("count_accuracy", "count_accuracy_by_count", "elbo", "mean_count")
-    return {
-        **result,
-        **{name: scores[name] for name in kept},
-        "steps": metrics["steps"],
-        "ms_per_step": metrics["ms_per_step"],
-        "minutes": metrics["seconds"] / 60,
-        "git_commit": config["git_commit"],
-    }
+def numbers(metrics: dict, scores: dict) -> dict:
+    return {name: scores[name] for name in ("count_accuracy", "count_accuracy_by_count", "elbo")}
 
 
 def lines(rows: list[dict]) -> list[dict[str, str]]:
     """The table: least, median and greatest over the seeds of each setting."""
     result = []
     for setting in dict.fromkeys(r["setting"] for r in rows):
-        of_it, data = [r for r in rows if r["setting"] == setting], PRESETS[setting].data
-        done = [r for r in of_it if "failure" not in r]
-        column = lambda name: [r[name] for r in done]  # noqa: B023, E731
-        fullest = [r["count_accuracy_by_count"].get(str(max(data.digit_counts))) for r in done]
+        of_it, preset = [r for r in rows if r["setting"] == setting], PRESETS[setting]
+        most, size = max(preset.data.digit_counts), preset.data.canvas_size
+        fullest = [by_count.get(str(most)) for by_count in column(of_it, "count_accuracy_by_count")]
         result.append({
-            "digits": f"{min(data.digit_counts)} to {max(data.digit_counts)}",
-            "canvas": f"{data.canvas_size} x {data.canvas_size}",
-            "N": str(of_it[0]["max_objects"]),
-            "count accuracy": spread(column("count_accuracy"), ".1%"),
+            "digits": f"0 to {most}",
+            "canvas": f"{size} x {size}",
+            "N": str(preset.model.max_objects),
+            "count accuracy": spread(column(of_it, "count_accuracy"), ".1%"),
             "of the fullest images": spread(fullest, ".1%"),
-            "ELBO (nats)": spread(column("elbo"), ".0f"),
-            "seeds": f"{len(of_it)}, {len(done)} done",
-            "steps": spread(column("steps")[:1], ",d"),
-            "minutes": spread(column("minutes"), ".1f"),
-            "command": f"`python train.py {of_it[0]['flags']}`",
+            "ELBO (nats)": spread(column(of_it, "elbo"), ".0f"),
+            **run_columns(of_it),
         })  # fmt: skip
     return result
 
@@ -183,7 +160,7 @@ def main() -> None:
             split = held_out_digits(load_splits(config.data).splits)
             record = scored(run, records, arguments, partial(score, split))
             if record is not None:
-                rows.append(row(setting, seed, run, record))
+                rows.append(row(run, record, numbers, setting=setting, seed=seed))
                 write_results(rows, costs, arguments.results_dir)
     write_results(rows, costs, arguments.results_dir)
     print((arguments.results_dir / "more_objects.md").read_text())

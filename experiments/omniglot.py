@@ -24,9 +24,9 @@ from air_tf.config import OMNIGLOT
 from air_tf.data import Split, load_splits
 from air_tf.evaluation import evaluate
 from air_tf.model import AIR
-from air_tf.run import read_json, write_json
-from experiments.runs import QUICK, Run, SeedArguments, parse, scored
-from experiments.tables import markdown, spread
+from air_tf.run import write_json
+from experiments.runs import QUICK, Run, SeedArguments, parse, row, scored
+from experiments.tables import column, markdown, run_columns, spread
 
 MOST_STROKES = 6
 SHOWN = 8  # drawings in a picture
@@ -71,19 +71,9 @@ def score(split: Split, model: AIR, record: Path) -> dict:
     return metrics
 
 
-def row(strokes: int, seed: int, run: Run, record: Path) -> dict:
-    result = {"strokes": strokes, "seed": seed, "flags": run.flags}
-    if not (record / "metrics.json").exists():
-        return result | {"failure": (record / "failure.txt").read_text().strip()}
-    metrics, config = read_json(record / "metrics.json"), read_json(record / "config.json")
+def numbers(metrics: dict, scores: dict) -> dict:
     kept = ("elbo", "log_px", "kl_count", "kl_where", "kl_what", "pixel_mse", "mean_count")
-    return {
-        **result,
-        **{name: metrics[name] for name in kept},
-        "steps": metrics["steps"],
-        "minutes": metrics["seconds"] / 60,
-        "git_commit": config["git_commit"],
-    }
+    return {name: scores[name] for name in kept}
 
 
 def lines(rows: list[dict]) -> list[dict[str, str]]:
@@ -91,17 +81,12 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
     result = []
     for strokes in dict.fromkeys(r["strokes"] for r in rows):
         of_it = [r for r in rows if r["strokes"] == strokes]
-        done = [r for r in of_it if "failure" not in r]
-        column = lambda name: [r[name] for r in done]  # noqa: B023, E731
         result.append({
             "strokes allowed": str(strokes),
-            "ELBO (nats)": spread(column("elbo"), ".1f"),
-            "pixel MSE": spread(column("pixel_mse"), ".4f"),
-            "strokes used": spread(column("mean_count"), ".2f"),
-            "seeds": f"{len(of_it)}, {len(done)} done",
-            "steps": spread(column("steps")[:1], ",d"),
-            "minutes": spread(column("minutes"), ".1f"),
-            "command": f"`python train.py {of_it[0]['flags']}`",
+            "ELBO (nats)": spread(column(of_it, "elbo"), ".1f"),
+            "pixel MSE": spread(column(of_it, "pixel_mse"), ".4f"),
+            "strokes used": spread(column(of_it, "mean_count"), ".2f"),
+            **run_columns(of_it),
         })  # fmt: skip
     return result
 
@@ -146,10 +131,14 @@ def main() -> None:
         for strokes in range(1, 3 if arguments.quick else MOST_STROKES + 1):
             run = run_of(strokes, seed, arguments)
             record = scored(
-                run, records, arguments, partial(score, dataset.splits["test"]), f"--omniglot {omniglot}"
+                run,
+                records,
+                arguments,
+                partial(score, dataset.splits["test"]),
+                ["--omniglot", omniglot] if omniglot else [],
             )
             if record is not None:
-                rows.append(row(strokes, seed, run, record))
+                rows.append(row(run, record, numbers, strokes=strokes, seed=seed))
                 write_results(rows, what, arguments.results_dir)
     if rows:
         print(markdown(lines(rows)))

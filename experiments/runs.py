@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -102,7 +102,7 @@ def is_done(folder: Path) -> bool:
     return (folder / "metrics.json").exists() or (folder / FAILURE).exists()
 
 
-def train(run: Run, arguments: Arguments, place: str = "") -> Path:
+def train(run: Run, arguments: Arguments, place: Sequence[str] = ()) -> Path:
     """The run's folder, trained from where it was interrupted; a failed one leaves `failure.txt`.
 
     Args:
@@ -115,10 +115,10 @@ def train(run: Run, arguments: Arguments, place: str = "") -> Path:
     """
     folder = arguments.runs_dir.resolve() / run.name
     if not is_done(folder):
-        place += f" --cache-dir {arguments.cache_dir} --runs-dir {folder.parent} --name {folder.name}"
+        where = ["--cache-dir", arguments.cache_dir, "--runs-dir", folder.parent, "--name", folder.name]
         resume = ["--resume"] * (folder / "config.json").exists()
         try:
-            train_run(cli.parse_run([*run.flags.split(), *place.split(), *resume]))
+            train_run(cli.parse_run([*run.flags.split(), *place, *map(str, where), *resume]))
         except Diverged as error:
             print(f"{folder.name}: {error}", file=sys.stderr)
             (folder / FAILURE).write_text(f"{error}\n")
@@ -165,7 +165,7 @@ def scored(
     records: Path,
     arguments: Arguments,
     score: Callable[[AIR, Path], dict],
-    place: str = "",
+    place: Sequence[str] = (),
 ) -> Path | None:
     """The run's record, with `metrics.json` and `score.json`: of a run that was done or is trained now.
 
@@ -190,3 +190,26 @@ def scored(
         keep(folder, record)
     check_settings(run, record)
     return record
+
+
+def row(run: Run, record: Path, numbers: Callable[[dict, dict], dict], **fields) -> dict:
+    """What a table's rows are made of: the fields, the run's numbers, or why it failed.
+
+    Args:
+        run: the run.
+        record: its record.
+        numbers: picks those of the experiment from `metrics.json` and `score.json`.
+        fields: that say which run it is.
+    """
+    result = {**fields, "flags": run.flags}
+    if (record / FAILURE).exists():
+        return result | {"failure": (record / FAILURE).read_text().strip()}
+    metrics, scores = read_json(record / "metrics.json"), read_json(record / "score.json")
+    return {
+        **result,
+        **numbers(metrics, scores),
+        "steps": metrics["steps"],
+        "ms_per_step": metrics["ms_per_step"],
+        "minutes": metrics["seconds"] / 60,
+        "git_commit": read_json(record / "config.json")["git_commit"],
+    }

@@ -17,3 +17,18 @@ def markdown(lines: list[dict[str, str]]) -> str:
     """A table with a column for each key."""
     rows = [list(lines[0]), ["---"] * len(lines[0]), *(list(line.values()) for line in lines)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def column(rows: list[dict], name: str) -> list:
+    """The values of the runs that did not fail."""
+    return [r[name] for r in rows if "failure" not in r]
+
+
+def run_columns(rows: list[dict]) -> dict[str, str]:
+    """How the runs of a table's line were made: the same for all but their seeds."""
+    return {
+        "seeds": f"{len(rows)}, {len(column(rows, 'steps'))} done",
+        "steps": spread(column(rows, "steps")[:1], ",d"),
+        "minutes": spread(column(rows, "minutes"), ".1f"),
+        "command": f"`python train.py {rows[0]['flags']}`",
+    }
