@@ -54,7 +54,7 @@ def reparameterised(q: tfd.Distribution, noise: tf.Tensor) -> tf.Tensor:
 class AIRCell(keras.layers.Layer):
     """Attend, infer, and draw one object, as if it and all before it were present.
 
-    With `config.difference` it is a step of DAIR ([1], section 3.2): the recurrence sees the difference
+    With `config.difference` it is a step of DAIR ([1]): the recurrence sees the difference
     between the image and the canvas so far, hence what is left to explain.
 
     Departures from [1]: the presence does not feed back into the recurrence, which is conditioned

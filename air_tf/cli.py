@@ -1,20 +1,19 @@
 """What the scripts share: flags from a dataclass, and bad input in one line."""
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Callable
 
 import tyro
 
-from air_tf.config import PRESETS, Config
+from air_tf.config import MULTI_MNIST, PRESETS, Config
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
 
-def parse(config_class, arguments: list[str] | None = None):
+def parse(config_class, arguments: list[str] | None = None, **options):
     """Reads a config from the command line: a flag for each field, nested ones too."""
-    return tyro.cli(config_class, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+    return tyro.cli(config_class, args=arguments, config=(tyro.conf.OmitArgPrefixes,), **options)
 
 
 def parse_run(arguments: list[str] | None = None) -> Config:
@@ -23,12 +22,7 @@ def parse_run(arguments: list[str] | None = None) -> Config:
     parser.add_argument("--preset", default="")
     parser.add_argument("--dataset", default="")
     named, _ = parser.parse_known_args(arguments)
-    name = named.preset or (named.dataset if named.dataset in PRESETS else "multi_mnist")
-    if name not in PRESETS:
-        raise ValueError(f"Expected preset to be one of {', '.join(PRESETS)}. Received: {name}.")
-    preset = PRESETS[name]
-    defaults = dataclasses.replace(preset, run=dataclasses.replace(preset.run, preset=named.preset))
-    return tyro.cli(Config, default=defaults, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+    return parse(Config, arguments, default=PRESETS.get(named.preset or named.dataset, MULTI_MNIST))
 
 
 def run(main: Callable[[], int | None]) -> int:

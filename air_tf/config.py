@@ -83,6 +83,7 @@ SETTINGS_OF = {
     "omniglot": ("omniglot", "image_size"),
     "images": ("images", "image_size", "channels", "invert", "object_size"),
 }
+DIGIT_SIZE = 28  # pixels, of a digit before it is shrunk
 MOST_INK = 0.75  # largest part of an image that its digits' squares may fill: they are to find room
 
 
@@ -163,7 +164,7 @@ class DataConfig:
                  "digit_counts to be different numbers from 0 on, one of them above 0",
                  digit_counts=counts)  # fmt: skip
         _positive(self, "train_images", "test_images")
-        side = 28 / MultiDigitRecipe.digit_scale[0]
+        side = DIGIT_SIZE / MultiDigitRecipe.digit_scale[0]
         smallest = math.ceil(max(2 * side, side * math.sqrt(max(counts) / MOST_INK)))
         _require(self.canvas_size >= smallest, f"canvas_size at least {smallest}, for the digits' room",
                  canvas_size=self.canvas_size, digit_counts=counts)  # fmt: skip
@@ -238,8 +239,7 @@ class ModelConfig:
     """Width of the hidden layer in each head, the encoder and the decoder."""
 
     difference: bool = False
-    """DAIR: at each step the recurrence sees the image less what has been drawn so far, and so can
-    count further than it was trained to."""
+    """DAIR: at each step the recurrence sees the image less what has been drawn so far."""
 
     scale_prior: tuple[float, float] = (3.0, 0.2)
     """Mean and standard deviation of an object's scale: image side over object side."""
@@ -428,9 +428,11 @@ class TrainingConfig:
 class RunConfig:
     """Where the run is kept."""
 
-    preset: str = ""
-    """Where the defaults of all other flags come from: multi_mnist, omniglot, extrapolation,
-    interpolation, five_digits or nine_digits (default: the data set's). See --preset NAME --help."""
+    preset: Literal[
+        "", "multi_mnist", "omniglot", "extrapolation", "interpolation", "five_digits", "nine_digits"
+    ] = ""
+    """Where the defaults of all other flags come from (default: the data set's); --preset NAME --help
+    shows them."""
 
     runs_dir: str = "runs"
     """Folder of all runs: the one to give to tensorboard --logdir."""
@@ -452,7 +454,7 @@ class Config:
     run: RunConfig = RunConfig()
 
 
-# An embedding that finds digits where training showed none. Of a 50 x 50 image: 15 x 15, then 6 x 6.
+# Under the embedding; of a 50 x 50 image they leave 15 x 15, then 6 x 6 places.
 _CONVOLUTIONS = {
     "embedding_filters": (16, 32), "embedding_kernels": (6, 5), "embedding_strides": (3, 2),
 }  # fmt: skip
@@ -471,12 +473,12 @@ def _digits(counts: range | tuple[int, ...], canvas_size: int, max_objects: int,
 
 
 MULTI_MNIST = Config()
-# Eslami et al. 2016, section 3.1: counts that training does not show
+# Eslami et al. 2016: counts that training does not show
 EXTRAPOLATION = _digits((0, 1, 2), 50, max_objects=4, steps=15_000)
 INTERPOLATION = _digits((0, 1, 3), 50, max_objects=4, steps=15_000)
 FIVE_DIGITS = _digits(range(6), 80, max_objects=6, steps=10_000)
 NINE_DIGITS = _digits(range(10), 100, max_objects=10, steps=10_000)
-# Section 3.2: strokes as objects; each covers about a third of the image
+# Strokes as objects; each covers about a third of the image
 OMNIGLOT = Config(
     DataConfig(dataset="omniglot"),
     ModelConfig(

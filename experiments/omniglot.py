@@ -6,7 +6,7 @@
 
 Trains with 1, 2, ... strokes at most, each one `python train.py --preset omniglot`, and looks at the
 alphabets held out: ELBO and pixel error against the strokes allowed, and how the characters are drawn
-part by part (Eslami et al. 2016, section 3.2, figure 6). What is done is not done again. Writes
+part by part (Eslami et al. 2016). What is done is not done again. Writes
 results/omniglot.{md,json,png} and pictures.
 """
 

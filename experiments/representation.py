@@ -4,7 +4,7 @@
     python -m experiments.representation --quick
 
 On images of two digits, a small network learns their sum (0 to 18), and whether they ascend from left
-to right (images of two equal digits left out), after Eslami et al. 2016, section 3.1. It sees the
+to right (images of two equal digits left out), after Eslami et al. 2016. It sees the
 latents of an AIR that was trained on the benchmark without labels and is frozen; or those of a plain VAE
 of equal size, trained on the same images for as many steps; against a CNN that sees the pixels. The
 images with labels are of MNIST's training digits, the 5,000 to test on of its test digits. What is done

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from air_tf.config import DataConfig
+from air_tf.config import DIGIT_SIZE, DataConfig
 from air_tf.data.downloads import check_can_be_had, reason_of
 
-DIGIT_SIZE = 28  # pixels
 EMBEDDED_INK_SIZE = 20  # pixels: MNIST's digits fill 20 x 20 of their 28 x 28 too
 EMBEDDED_TRAIN = 1500  # of 1,797 digits; the rest test
 MNIST_SIZE = 60_000  # digits to train on, in one batch

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from air_tf.config import MultiDigitRecipe
-from air_tf.data.digits import DIGIT_SIZE, Digits
+from air_tf.config import DIGIT_SIZE, MultiDigitRecipe
+from air_tf.data.digits import Digits
 from air_tf.data.split import Split
 
 MAX_PIXEL = 255

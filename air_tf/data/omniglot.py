@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from air_tf.config import DataConfig, ModelConfig
+from air_tf.data.cache import fingerprint
 from air_tf.data.downloads import check_can_be_had, reason_of
-from air_tf.data.own_images import fingerprint
 from air_tf.data.split import Split
 from air_tf.pictures import read_picture
 from air_tf.preparation import fit

@@ -6,7 +6,6 @@ COCO's layout (images with id and file_name; annotations with image_id and bbox 
 
 import contextlib
 import csv
-import hashlib
 import json
 import sys
 import zlib
@@ -17,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from air_tf.config import DataConfig, ModelConfig
+from air_tf.data.cache import fingerprint
 from air_tf.data.split import UNKNOWN, Split
 from air_tf.pictures import find_pictures, read_picture
 from air_tf.preparation import border_median, fit
@@ -33,12 +33,6 @@ class OwnImages(NamedTuple):
     splits: dict[str, Split]
     model_fields: dict
     description: str
-
-
-def fingerprint(paths: list[Path], *more) -> str:
-    """Tells one set of files from another, by their names and sizes."""
-    files = [(path.name, path.stat().st_size) for path in paths]
-    return hashlib.sha256(repr((files, more)).encode()).hexdigest()[:16]
 
 
 def labels(paths: list[Path]) -> list[Path]:
