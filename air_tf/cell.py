@@ -11,7 +11,14 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from air_tf.config import ModelConfig
-from air_tf.networks import MLP, Decoder, ImageEmbedding, MixtureParameters, NormalParameters
+from air_tf.networks import (
+    MLP,
+    Decoder,
+    ImageEmbedding,
+    MixtureParameters,
+    NormalParameters,
+    PlaceAttention,
+)  # fmt: skip
 from air_tf.noise import StepNoise
 from air_tf.spatial_transformer import Attend, Place
 
@@ -22,6 +29,7 @@ class CellState(NamedTuple):
     """What one step hands to the next."""
 
     embedding: tf.Tensor  # (B, embedding_units), of the image; of DAIR: of what is left to explain
+    features: tf.Tensor  # (B, rows, columns, channels), those under the embedding
     canvas: tf.Tensor  # (B, H, W, C), what has been drawn so far
     lstm: list[tf.Tensor]  # h and c, (B, lstm_units) each
     z_where: tf.Tensor  # (B, 3)
@@ -55,11 +63,15 @@ class AIRCell(keras.layers.Layer):
     """Attend, infer, and draw one object, as if it and all before it were present.
 
     With `config.difference` it is a step of DAIR ([1]): the recurrence sees the difference
-    between the image and the canvas so far, hence what is left to explain.
+    between the image and the canvas so far, hence what is left to explain. No gradient flows
+    through the canvas: objects are drawn to be right, not to tell later steps something.
 
     Departures from [1]: the presence does not feed back into the recurrence, which is conditioned
     on 'all before are present' anyway; and the embedding replaces the raw image in the recurrence.
     The glimpse is always taken from the image itself: from DAIR's difference image it counts worse.
+    With `config.attention_units`, z_where is proposed around the place that `PlaceAttention` finds,
+    and the presence too sees what is there: a dense embedding of three objects is unlike all those
+    of two, but the neighbourhood of each of them is not.
 
     Args:
         config: `ModelConfig`.
@@ -93,6 +105,15 @@ class AIRCell(keras.layers.Layer):
             config.embedding_strides,
         )
         self.lstm = keras.layers.LSTMCell(config.lstm_units, recurrent_initializer="glorot_uniform")
+        self.attention = None
+        if config.attention_units:
+            self.attention = PlaceAttention(
+                config.attention_units,
+                config.mean_shifts,
+                config.image_shape,
+                config.embedding_kernels,
+                config.embedding_strides,
+            )
         self.pres_head = MLP(config.hidden_units, 1)
         self.where_head = NormalParameters(config.hidden_units, where_loc, where_scale)
         self.attend = Attend(config.glimpse_size)
@@ -114,11 +135,22 @@ class AIRCell(keras.layers.Layer):
         zeros = lambda units: tf.zeros((tf.shape(x)[0], units))  # noqa: E731
         lstm = [zeros(self.config.lstm_units), zeros(self.config.lstm_units)]
         what = zeros(self.config.z_what_size)
-        return CellState(self.embedding(x), tf.zeros_like(x), lstm, zeros(3), what)
+        return CellState(*self.embedding(x), tf.zeros_like(x), lstm, zeros(3), what)
 
     def keep_scale(self, z_where) -> tf.Tensor:
         """`z_where (..., 3)` with a scale of at least `min_scale`."""
         return tf.maximum(z_where, [self.config.min_scale, -float("inf"), -float("inf")])
+
+    def propose(self, features, hidden) -> tuple[tfd.Distribution, tf.Tensor]:
+        """q(z_where_i | x, z_<i), and what the presence is to be inferred from."""
+        if self.attention is None:
+            return normal(*self.where_head(hidden)), hidden
+        place, seen = self.attention(features, hidden)
+        loc, stddev = self.where_head(seen)
+        scale, shift = tf.split(loc, [1, 2], axis=-1)
+        # the glimpse's centre is where scale * x + shift = 0
+        loc = tf.concat([scale, shift - scale * place], axis=-1)
+        return normal(loc, stddev), tf.concat([hidden, seen], axis=-1)
 
     def draw(self, z_where, z_what):
         """The generative half: the decoded glimpse `(B, h, w, C)` and the image with it alone."""
@@ -129,8 +161,8 @@ class AIRCell(keras.layers.Layer):
         inputs = tf.concat([prev.embedding, prev.z_where, prev.z_what], axis=-1)
         hidden, lstm = self.lstm(inputs, prev.lstm)
 
-        pres_logit = tf.squeeze(self.pres_head(hidden), axis=-1)
-        q_where = normal(*self.where_head(hidden))
+        q_where, seen = self.propose(prev.features, hidden)
+        pres_logit = tf.squeeze(self.pres_head(seen), axis=-1)
         z_where = self.keep_scale(reparameterised(q_where, noise.where))
 
         glimpse = self.attend(x, z_where)
@@ -141,5 +173,7 @@ class AIRCell(keras.layers.Layer):
         step = Step(pres_logit, q_where, z_where, glimpse, q_what, z_what, glimpse_recon, placed)
 
         canvas = prev.canvas + placed
-        embedding = self.embedding(x - canvas) if self.config.difference else prev.embedding
-        return step, CellState(embedding, canvas, lstm, z_where, z_what)
+        embedded = prev.embedding, prev.features
+        if self.config.difference:
+            embedded = self.embedding(x - tf.stop_gradient(canvas))
+        return step, CellState(*embedded, canvas, lstm, z_where, z_what)

@@ -232,6 +232,13 @@ class ModelConfig:
     embedding_strides: tuple[int, ...] = ()
     """Pixels from one place of each convolution's kernels to the next."""
 
+    attention_units: int = 0
+    """Width of an attention over the convolutions' places, which then proposes where an object is
+    (default: 0, the recurrent state alone does)."""
+
+    mean_shifts: int = 3
+    """Of the attention: how many times it is drawn together around its mean place."""
+
     lstm_units: int = 256
     """Width of the recurrent state."""
 
@@ -344,6 +351,11 @@ class ModelConfig:
             least = (least - 1) * stride + kernel
         _require(min(shape[:2]) >= least, f"images of at least {least} x {least} for these convolutions",
                  image_shape=shape, embedding_kernels=self.embedding_kernels)  # fmt: skip
+        attention = self.attention_units > 0 and len(self.embedding_filters) > 0
+        _require(self.attention_units == 0 or attention,
+                 "attention_units 0, or above 0 together with embedding_filters",
+                 attention_units=self.attention_units, filters=self.embedding_filters)  # fmt: skip
+        _require(self.mean_shifts >= 0, "mean_shifts at least 0", mean_shifts=self.mean_shifts)
         _require(0 < self.ink_threshold < 1, "ink_threshold between 0 and 1",
                  ink_threshold=self.ink_threshold)  # fmt: skip
         _require(self.glimpse_size >= 2, "glimpse_size at least 2", glimpse_size=self.glimpse_size)
@@ -473,9 +485,25 @@ def _digits(counts: range | tuple[int, ...], canvas_size: int, max_objects: int,
 
 
 MULTI_MNIST = Config()
-# Eslami et al. 2016: counts that training does not show
-EXTRAPOLATION = _digits((0, 1, 2), 50, max_objects=4, steps=15_000)
-INTERPOLATION = _digits((0, 1, 3), 50, max_objects=4, steps=15_000)
+
+# Eslami et al. 2016: counts that training does not show. Attention over places 4 pixels apart,
+# 8 x 8 of a 50 x 50 image, each of which sees 22 x 22 pixels.
+_ATTENTION = {
+    "embedding_filters": (16, 32), "embedding_kernels": (6, 5), "embedding_strides": (4, 1),
+    "attention_units": 64,
+}  # fmt: skip
+EXTRAPOLATION = Config(
+    DataConfig(digit_counts=(0, 1, 2)),
+    ModelConfig(max_objects=4, **_ATTENTION),
+    TrainingConfig(steps=10_000),
+)
+INTERPOLATION = Config(
+    DataConfig(digit_counts=(0, 1, 3)),
+    ModelConfig(
+        max_objects=4, rho_schedule="exponential", rho_start=0.5, rho=0.01, rho_steps=2000, **_ATTENTION
+    ),
+    TrainingConfig(steps=10_000),
+)
 FIVE_DIGITS = _digits(range(6), 80, max_objects=6, steps=10_000)
 NINE_DIGITS = _digits(range(10), 100, max_objects=10, steps=10_000)
 # Strokes as objects; each covers about a third of the image

@@ -41,7 +41,8 @@ class ImageEmbedding(keras.layers.Layer):
         image: `(B, H, W, C)`.
 
     Returns:
-        `(B, units)`.
+        The embedding `(B, units)`, and the features under it `(B, rows, columns, channels)`: of the
+        last convolution, or, without one, the image.
     """
 
     def __init__(self, units: int, filters=(), kernels=(), strides=(), **kwargs):
@@ -50,12 +51,72 @@ class ImageEmbedding(keras.layers.Layer):
             keras.layers.Conv2D(*convolution, activation="relu")
             for convolution in zip(filters, kernels, strides)
         ]
-        dense = keras.layers.Dense(units, activation="relu")
         # not a list of layers: TensorFlow's checkpoints leave out what Keras keeps in lists
-        self.network = keras.Sequential([*convolutions, keras.layers.Flatten(), dense])
+        self.convolutions = keras.Sequential(convolutions or [keras.layers.Identity()])
+        self.dense = keras.Sequential(
+            [keras.layers.Flatten(), keras.layers.Dense(units, activation="relu")]
+        )
 
     def call(self, image):
-        return self.network(image)
+        features = self.convolutions(image)
+        return self.dense(features), features
+
+
+class PlaceAttention(keras.layers.Layer):
+    """Where to look next: attention over the places of the embedding's features.
+
+    Each place's score is how well its key fits the query, in the scaled product of Vaswani et al.
+    2017 (arXiv 1706.03762, section 3.2.1), plus a bias of its own. Between two places that score
+    alike, the mean place under a softmax is the empty one in the middle. Mean shift (Cheng 1995,
+    Mean Shift, Mode Seeking, and Clustering) moves it to one of them: from the mean place m,
+
+        p_j = softmax_j(score_j - |j - m|^2 / 2),    m = sum_j p_j j,
+
+    with distances in places, again and again.
+
+    Args:
+        units: width of keys, queries and what is seen.
+        mean_shifts: how many times.
+        image_shape: `(height, width, channels)` of the image.
+        kernels: of the embedding's convolutions.
+        strides: of the embedding's convolutions.
+
+    Call arguments:
+        features: `(B, rows, columns, channels)`.
+        query: `(B, D)`.
+
+    Returns:
+        The place (x, y) `(B, 2)`, in image coordinates, [-1, 1] from the centre of one corner pixel
+        to the other, and what is seen there `(B, units)`.
+    """
+
+    def __init__(self, units: int, mean_shifts: int, image_shape, kernels, strides, **kwargs):
+        super().__init__(**kwargs)
+        height, width, _ = image_shape
+        self.last_pixel = np.float32([width - 1, height - 1])
+        self.mean_shifts = mean_shifts
+        self.stride, self.field = 1, 1  # pixels from one place to the next; seen by one place
+        for kernel, stride in zip(kernels, strides):
+            self.field += (kernel - 1) * self.stride
+            self.stride *= stride
+        self.seen = keras.layers.Dense(units, activation="relu")
+        self.key = keras.layers.Dense(units)
+        self.query = keras.layers.Dense(units)
+        self.bias = keras.layers.Dense(1)
+
+    def call(self, features, query):
+        rows, columns, channels = features.shape[1:]
+        places = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)  # (x, y)
+        places = places.reshape(-1, 2).astype(np.float32)  # (P, 2)
+        features = tf.reshape(features, (-1, rows * columns, channels))
+        seen, key, query = self.seen(features), self.key(features), self.query(query)
+        scores = tf.linalg.matvec(key, query) / query.shape[-1] ** 0.5 + self.bias(seen)[..., 0]
+        weights = tf.nn.softmax(scores)  # (B, P)
+        for _ in range(self.mean_shifts):
+            away = places - (weights @ places)[:, None]
+            weights = tf.nn.softmax(scores - tf.reduce_sum(away**2, axis=-1) / 2)
+        pixel = self.stride * (weights @ places) + (self.field - 1) / 2
+        return 2 * pixel / self.last_pixel - 1, tf.linalg.matvec(seen, weights, transpose_a=True)
 
 
 class NormalParameters(keras.layers.Layer):

@@ -18,8 +18,8 @@ def normal(*shape):
 
 @pytest.fixture
 def arguments(small_config, small_images):
-    canvas, lstm = small_images[::-1] * 0.5, [normal(5, 8), normal(5, 8)]
-    state = CellState(normal(5, 8), canvas, lstm, normal(5, 3), normal(5, 4))
+    canvas, lstm = tf.constant(small_images[::-1] * 0.5), [normal(5, 8), normal(5, 8)]
+    state = CellState(normal(5, 8), normal(5, 4, 3, 2), canvas, lstm, normal(5, 3), normal(5, 4))
     return tf.constant(small_images), StepNoise(normal(5, 3), normal(5, 4), normal(5)), state
 
 
@@ -68,9 +68,34 @@ def test_dair_sees_what_is_left(small_config, arguments):
     (of_air, _), (of_dair, state) = air(x, noise, prev), dair(x, noise, prev)
     np.testing.assert_allclose(of_dair.placed, of_air.placed, atol=1e-6)
     left = x - prev.canvas - of_dair.placed
-    weights, bias = dair.embedding.get_weights()
+    weights, bias = dair.embedding.dense.get_weights()
     expected = np.maximum(tf.reshape(left, (5, -1)) @ weights + bias, 0)
     np.testing.assert_allclose(state.embedding, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_dairs_canvas_passes_no_gradient(small_config, arguments):
+    x, noise, prev = arguments
+    dair = AIRCell(dataclasses.replace(small_config, difference=True))
+    with tf.GradientTape() as tape:
+        tape.watch(prev.canvas)
+        _, state = dair(x, noise, prev)
+    assert tape.gradient(state.embedding, prev.canvas) is None
+
+
+def test_attention_proposes_the_place_it_finds(small_config, arguments):
+    x, _, _ = arguments
+    convolutions = {"embedding_filters": (2,), "embedding_kernels": (3,), "embedding_strides": (2,)}
+    cell = AIRCell(dataclasses.replace(small_config, attention_units=4, **convolutions))
+    hidden, features = normal(5, 8), cell.initial_state(x).features
+    cell.propose(features, hidden)
+    outputs = cell.where_head.mlp.outputs
+    outputs.set_weights([np.zeros_like(weight) for weight in outputs.get_weights()])
+    q_where, seen = cell.propose(features, hidden)
+    place, there = cell.attention(features, hidden)
+    scale, shift = np.split(q_where.mean().numpy(), [1], axis=1)
+    np.testing.assert_allclose(scale * place + shift, 0, atol=1e-5)  # the glimpse's centre
+    np.testing.assert_allclose(scale, small_config.scale_prior[0])
+    np.testing.assert_array_equal(seen, np.concatenate([hidden, there], axis=1))
 
 
 def test_eager_equals_graph(small_config, arguments):

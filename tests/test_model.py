@@ -140,8 +140,8 @@ CONVOLUTIONS = {"embedding_filters": (2, 3), "embedding_kernels": (3, 2), "embed
 @pytest.mark.parametrize(
     "fields",
     [
-        {}, CONVOLUTIONS, {"difference": True, **CONVOLUTIONS}, {"presence": "nvil"},
-        {"what_components": 3}, {"rho_schedule": "learned"},
+        {}, CONVOLUTIONS, {"difference": True, "attention_units": 4, **CONVOLUTIONS},
+        {"presence": "nvil"}, {"what_components": 3}, {"rho_schedule": "learned"},
     ],
 )  # fmt: skip
 def test_every_weight_is_in_a_checkpoint(small_config, small_images, tmp_path, fields):

@@ -1,8 +1,9 @@
 import numpy as np
+import tensorflow as tf
 from scipy.signal import correlate2d
-from scipy.special import expit
+from scipy.special import expit, softmax
 
-from air_tf.networks import MLP, Decoder, ImageEmbedding, NormalParameters
+from air_tf.networks import MLP, Decoder, ImageEmbedding, NormalParameters, PlaceAttention
 
 random = np.random.default_rng(0)
 
@@ -22,24 +23,87 @@ def test_mlp_equals_numpy():
 def test_embedding_equals_scipy():
     image = random.normal(size=(2, 9, 11, 1)).astype(np.float32)
     embedding = ImageEmbedding(6, filters=(3,), kernels=(4,), strides=(2,))
-    embedded = embedding(image)
-    kernels, biases = embedding.network.layers[0].get_weights()
+    embedded, features = embedding(image)
+    kernels, biases = embedding.convolutions.get_weights()
     correlated = [
         [correlate2d(x[..., 0], kernels[:, :, 0, i], "valid")[::2, ::2] for i in range(3)] for x in image
     ]
-    seen = np.maximum(np.moveaxis(correlated, 1, -1) + biases, 0).reshape(2, -1)
-    weights, bias = embedding.network.layers[-1].get_weights()
-    np.testing.assert_allclose(embedded, np.maximum(seen @ weights + bias, 0), rtol=1e-4, atol=1e-5)
+    seen = np.maximum(np.moveaxis(correlated, 1, -1) + biases, 0)
+    np.testing.assert_allclose(features, seen, rtol=1e-4, atol=1e-5)
+    weights, bias = embedding.dense.get_weights()
+    expected = np.maximum(seen.reshape(2, -1) @ weights + bias, 0)
+    np.testing.assert_allclose(embedded, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_embedding_without_convolutions_sees_the_pixels():
     image = random.normal(size=(2, 9, 11, 1)).astype(np.float32)
     embedding = ImageEmbedding(6)
-    embedded = embedding(image)
-    weights, bias = embedding.network.layers[-1].get_weights()
+    embedded, features = embedding(image)
+    np.testing.assert_array_equal(features, image)
+    weights, bias = embedding.dense.get_weights()
     np.testing.assert_allclose(
         embedded, np.maximum(image.reshape(2, -1) @ weights + bias, 0), rtol=1e-4, atol=1e-5
     )
+
+
+def test_attention_equals_numpy():
+    features = random.normal(size=(2, 3, 4, 5)).astype(np.float32)
+    query = random.normal(size=(2, 6)).astype(np.float32)
+    attention = PlaceAttention(7, 2, (17, 20, 1), kernels=(4, 3), strides=(3, 1))
+    found, seen_there = attention(features, query)
+    layers = attention.seen, attention.key, attention.query, attention.bias
+    (w, b), (wk, bk), (wq, bq), (wb, bb) = (layer.get_weights() for layer in layers)
+    for i in range(2):
+        cells = [(x, y) for y in range(3) for x in range(4)]
+        at = np.array([features[i, y, x] for x, y in cells])
+        seen = np.maximum(at @ w + b, 0)
+        scores = (at @ wk + bk) @ (query[i] @ wq + bq) / np.sqrt(7) + (seen @ wb + bb)[:, 0]
+        p = softmax(scores)
+        for _ in range(2):
+            mean = p @ cells
+            p = softmax(scores - np.sum((np.array(cells) - mean) ** 2, axis=1) / 2)
+        # the first cell sees pixels 0 to 9, the next one begins 3 further
+        pixel = 4.5 + 3 * (p @ cells)
+        np.testing.assert_allclose(found[i], [2 * pixel[0] / 19 - 1, 2 * pixel[1] / 16 - 1], rtol=1e-4)
+        np.testing.assert_allclose(seen_there[i], p @ seen, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_chooses_one_of_two_places():
+    """At 0.55 to 0.45 the mean place lies in the middle, where there is nothing."""
+    features = np.zeros((1, 1, 9, 2), np.float32)
+    features[0, 0, [1, 7], 0] = np.log([0.55, 0.45]) + 20
+    places = []
+    for mean_shifts in (0, 3):
+        attention = PlaceAttention(1, mean_shifts, (2, 9, 1), kernels=(1,), strides=(1,))
+        attention(features, np.ones((1, 1), np.float32))
+        attention.key.set_weights([np.float32([[1], [0]]), np.zeros(1, np.float32)])
+        attention.query.set_weights([np.ones((1, 1), np.float32), np.zeros(1, np.float32)])
+        attention.bias.set_weights([np.zeros((1, 1), np.float32), np.zeros(1, np.float32)])
+        place, _ = attention(features, np.ones((1, 1), np.float32))
+        places.append(4 * (place[0, 0] + 1))  # in pixels
+    np.testing.assert_allclose(places, [0.55 * 1 + 0.45 * 7, 1], atol=0.05)
+
+
+def test_place_of_the_attention_is_the_middle_of_what_the_features_see():
+    image = tf.constant(random.random(size=(1, 20, 17, 1)).astype(np.float32))
+    convolutions = {"kernels": (4, 3), "strides": (3, 1)}
+    embedding = ImageEmbedding(6, filters=(8, 8), **convolutions)
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        features = embedding(image)[1]
+        at = tf.reduce_sum(features[0, 1, 2])
+    rows, columns = np.nonzero(tape.gradient(at, image)[0, ..., 0])
+    middle = (columns.min() + columns.max()) / 2, (rows.min() + rows.max()) / 2
+    attention = PlaceAttention(1, 0, (20, 17, 1), **convolutions)
+    only = np.zeros((1, *features.shape[1:3], 1), np.float32)
+    only[0, 1, 2] = 1e3
+    attention(only, np.ones((1, 1), np.float32))
+    one, zero = np.ones((1, 1), np.float32), np.zeros(1, np.float32)
+    for layer in (attention.key, attention.query, attention.seen):
+        layer.set_weights([one, zero])
+    attention.bias.set_weights([0 * one, zero])
+    place, _ = attention(only, one)
+    np.testing.assert_allclose(place[0], [2 * middle[0] / 16 - 1, 2 * middle[1] / 19 - 1], atol=1e-6)
 
 
 def test_normal_parameters_are_relative_to_the_prior():

@@ -48,7 +48,7 @@ class Baseline(keras.layers.Layer):
         before = np.tri(num_steps, k=-1, dtype=np.float32)[:, :, None]
         seen = tf.stop_gradient(latents)[:, None] * before  # (B, i, j, D), 0 from j = i on
         seen = tf.reshape(seen, (-1, num_steps, num_steps * size))
-        embedding = tf.repeat(self.embedding(x)[:, None], num_steps, axis=1)
+        embedding = tf.repeat(self.embedding(x)[0][:, None], num_steps, axis=1)
         which = tf.repeat(tf.eye(num_steps)[None], tf.shape(x)[0], axis=0)
         return tf.squeeze(self.mlp(tf.concat([embedding, which, seen], axis=-1)), axis=-1)
 
