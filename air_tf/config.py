@@ -495,7 +495,7 @@ _ATTENTION = {
 EXTRAPOLATION = Config(
     DataConfig(digit_counts=(0, 1, 2)),
     ModelConfig(max_objects=4, **_ATTENTION),
-    TrainingConfig(steps=10_000),
+    TrainingConfig(steps=5000),
 )
 INTERPOLATION = Config(
     DataConfig(digit_counts=(0, 1, 3)),
