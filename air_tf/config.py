@@ -441,8 +441,9 @@ class RunConfig:
     """Where the run is kept."""
 
     preset: Literal[
-        "", "multi_mnist", "omniglot", "extrapolation", "interpolation", "five_digits", "nine_digits"
-    ] = ""
+        "", "multi_mnist", "omniglot", "extrapolation", "interpolation", "representation",
+        "five_digits", "nine_digits",
+    ] = ""  # fmt: skip
     """Where the defaults of all other flags come from (default: the data set's); --preset NAME --help
     shows them."""
 
@@ -504,6 +505,7 @@ INTERPOLATION = Config(
     ),
     TrainingConfig(steps=10_000),
 )
+REPRESENTATION = Config(model=ModelConfig(**_ATTENTION), training=TrainingConfig(steps=10_000))
 FIVE_DIGITS = _digits(range(6), 80, max_objects=6, steps=10_000)
 NINE_DIGITS = _digits(range(10), 100, max_objects=10, steps=10_000)
 # Strokes as objects; each covers about a third of the image
@@ -515,5 +517,6 @@ OMNIGLOT = Config(
 )
 PRESETS = {
     "multi_mnist": MULTI_MNIST, "omniglot": OMNIGLOT, "extrapolation": EXTRAPOLATION,
-    "interpolation": INTERPOLATION, "five_digits": FIVE_DIGITS, "nine_digits": NINE_DIGITS,
+    "interpolation": INTERPOLATION, "representation": REPRESENTATION, "five_digits": FIVE_DIGITS,
+    "nine_digits": NINE_DIGITS,
 }  # fmt: skip
