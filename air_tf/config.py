@@ -488,7 +488,8 @@ def _digits(counts: range | tuple[int, ...], canvas_size: int, max_objects: int,
 MULTI_MNIST = Config()
 
 # Eslami et al. 2016: counts that training does not show. Attention over places 4 pixels apart,
-# 8 x 8 of a 50 x 50 image, each of which sees 22 x 22 pixels.
+# 8 x 8 of a 50 x 50 image, each of which sees 22 x 22 pixels. It is for --difference: in AIR, whose
+# features stay the same, the objects after the first collapse.
 _ATTENTION = {
     "embedding_filters": (16, 32), "embedding_kernels": (6, 5), "embedding_strides": (4, 1),
     "attention_units": 64,
@@ -505,7 +506,10 @@ INTERPOLATION = Config(
     ),
     TrainingConfig(steps=10_000),
 )
-REPRESENTATION = Config(model=ModelConfig(**_ATTENTION), training=TrainingConfig(steps=10_000))
+REPRESENTATION = Config(
+    model=ModelConfig(difference=True, warm_start_steps=0, **_ATTENTION),
+    training=TrainingConfig(steps=10_000),
+)
 FIVE_DIGITS = _digits(range(6), 80, max_objects=6, steps=10_000)
 NINE_DIGITS = _digits(range(10), 100, max_objects=10, steps=10_000)
 # Strokes as objects; each covers about a third of the image

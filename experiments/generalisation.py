@@ -28,7 +28,7 @@ from experiments.runs import QUICK, Run, SeedArguments, parse, row, scored
 from experiments.tables import column, markdown, run_columns, spread
 
 TASKS = {"extrapolation": 3, "interpolation": 2}  # the count that training does not show
-MODELS = {"AIR": "", "DAIR": " --difference --warm-start-steps 0"}
+MODELS = {"AIR": " --attention-units 0", "DAIR": " --difference --warm-start-steps 0"}
 PAPER = {  # count accuracies, read off its plots
     ("extrapolation", "AIR"): 0.0, ("extrapolation", "DAIR"): 0.8,
     ("interpolation", "AIR"): 0.6, ("interpolation", "DAIR"): 0.95,
