@@ -4,12 +4,12 @@
     python -m experiments.representation --quick
 
 On images of two digits, a small network learns their sum (0 to 18), and whether they ascend from left
-to right (images of two equal digits left out), after Eslami et al. 2016. It sees the
-latents of an AIR (here DAIR) that was trained on the benchmark without labels and is frozen; or those of a plain VAE
-of equal size, trained on the same images for as many steps; against a CNN that sees the pixels. On
-latents it first sees each object's by themselves, with the same weights, and then all; the VAE's are cut
-into as many parts. The images with labels are of MNIST's training digits, the 5,000 to test on of its
-test digits. What is done is not done again. Writes results/representation.{md,json,png}.
+to right (images of two equal digits left out), after Eslami et al. 2016. It sees the latents of an AIR
+(of DAIR, whose windows fit better) that was trained on the benchmark without labels and is frozen; or
+those of a plain VAE of equal size, trained on the same images for as many steps; against a CNN that sees
+the pixels. On latents it first sees each object's by themselves, with the same weights, then all; the
+VAE's are cut into as many parts. The images with labels are of MNIST's training digits, the 5,000 to
+test on of its test digits. What is done is not done again. Writes results/representation.{md,json,png}.
 """
 
 import dataclasses
@@ -284,8 +284,8 @@ def write_results(rows: list[dict], sizes, folder: Path) -> None:
     text = (
         "`python -m experiments.representation`: accuracy on 5,000 images of two of MNIST's test "
         "digits (of 'ascending', without those of two equal ones), against the number of labels, of "
-        "which a tenth says which weights to keep. Least / median / greatest over seeds. AIR, here DAIR: `python "
-        f"train.py --preset representation --digits mnist --seed SEED`, {steps:,} steps on the "
+        "which a tenth says which weights to keep. Least / median / greatest over seeds. AIR, a DAIR: "
+        f"`python train.py --preset representation --digits mnist --seed SEED`, {steps:,} steps on the "
         "benchmark's images; the VAE as many.\n\n"
     )
     (folder / "representation.md").write_text(text + markdown(lines(rows, sizes)))
