@@ -1,5 +1,6 @@
 """Evaluate a run: python evaluate.py --run runs/NAME"""
 
+import argparse
 import dataclasses
 import functools
 import os
@@ -70,23 +71,28 @@ def check(config: EvaluateConfig) -> None:
         raise ValueError(f"Expected a number of images of at least 0. Received: {config.num_images}.")
 
 
+def parse(arguments: list[str] | None = None) -> EvaluateConfig:
+    """The flags given; those of the data set are otherwise as in the run."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--run", default="")
+    parser.add_argument("--dataset", default="")
+    named, _ = parser.parse_known_args(arguments)
+    default = EvaluateConfig()
+    if named.run:
+        trained_on = read_config(Path(named.run).expanduser())["data"]
+        if named.dataset in ("", trained_on["dataset"]):
+            kept = dataclasses.asdict(default.data) | trained_on
+            data = DataConfig.from_json(kept | {"cache_dir": DataConfig.cache_dir})
+            default = dataclasses.replace(default, data=data)
+    return cli.parse(EvaluateConfig, arguments, default=default)
+
+
 def load(config: EvaluateConfig):
-    """The model, its history, its folder, and the data set's settings: the run's, unless given."""
+    """The model, its history and its folder."""
     if config.saved_model:
-        return ServedModel(config.saved_model), [], None, config.data
+        return ServedModel(config.saved_model), [], None
     folder = Path(config.run).expanduser()
-    return load_model(folder, config.rho), read_history(folder), folder, data_of(config.data, folder)
-
-
-def data_of(given: DataConfig, folder: Path) -> DataConfig:
-    """The data set's settings: those given, the others as in the run."""
-    trained_on, chosen = read_config(folder)["data"], dataclasses.asdict(given)
-    default = dataclasses.asdict(DataConfig())
-    changed = {name: value for name, value in chosen.items() if value != default[name]}
-    if given.dataset not in ("multi_mnist", trained_on["dataset"]):
-        return given
-    kept = {name: trained_on[name] for name in chosen if name in trained_on and name != "cache_dir"}
-    return DataConfig.from_json(chosen | kept | changed | {"mnist": given.mnist or trained_on["mnist"]})
+    return load_model(folder, config.rho), read_history(folder), folder
 
 
 def main(config: EvaluateConfig) -> None:
@@ -94,11 +100,11 @@ def main(config: EvaluateConfig) -> None:
 
     check(config)
     started = time.perf_counter()
-    model, history, folder, data = load(config)
+    model, history, folder = load(config)
     default = Path("evaluation") if folder is None else folder / "evaluation" / config.split
     out = Path(config.out).expanduser() if config.out else default
     check_replaceable(out, FILES, "evaluation.json")
-    dataset = load_splits(data)
+    dataset = load_splits(config.data)
     print(dataset.description, flush=True)
     if config.split not in dataset.splits:
         has = ", ".join(dataset.splits)
@@ -110,7 +116,7 @@ def main(config: EvaluateConfig) -> None:
     scene, metrics = evaluate_fully(model, split, segments)
     record = {
         "model": config.run or config.saved_model,
-        "dataset": data.dataset,
+        "dataset": config.data.dataset,
         "digits": dataset.digits,
         "split": config.split,
         "images": len(split),
@@ -142,4 +148,4 @@ def write(record: dict, captioned: dict, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(lambda: main(cli.parse(EvaluateConfig))))
+    sys.exit(cli.run(lambda: main(parse())))

@@ -18,6 +18,7 @@ from air_tf.networks import (
     MixtureParameters,
     NormalParameters,
     PlaceAttention,
+    receptive_field,
 )  # fmt: skip
 from air_tf.noise import StepNoise
 from air_tf.spatial_transformer import Attend, Place
@@ -98,11 +99,18 @@ class AIRCell(keras.layers.Layer):
         if config.what_components > 1:
             self.what_prior = MixtureParameters(config.what_components, config.z_what_size)
 
+        kernels, strides = config.embedding_kernels, config.embedding_strides
+        least, _ = receptive_field(kernels, strides)
+        if min(config.image_shape[:2]) < least:
+            raise ValueError(
+                f"Expected images of at least {least} x {least} for these convolutions. "
+                f"Received: image_shape={config.image_shape}, embedding_kernels={kernels}."
+            )
         self.embedding = ImageEmbedding(
             config.embedding_units,
             config.embedding_filters,
-            config.embedding_kernels,
-            config.embedding_strides,
+            kernels,
+            strides,
         )
         self.lstm = keras.layers.LSTMCell(config.lstm_units, recurrent_initializer="glorot_uniform")
         self.attention = None
@@ -111,8 +119,8 @@ class AIRCell(keras.layers.Layer):
                 config.attention_units,
                 config.mean_shifts,
                 config.image_shape,
-                config.embedding_kernels,
-                config.embedding_strides,
+                kernels,
+                strides,
             )
         self.pres_head = MLP(config.hidden_units, 1)
         self.where_head = NormalParameters(config.hidden_units, where_loc, where_scale)

@@ -346,11 +346,6 @@ class ModelConfig:
                  "as many embedding_filters, embedding_kernels and embedding_strides, all above 0",
                  embedding_filters=self.embedding_filters, embedding_kernels=self.embedding_kernels,
                  embedding_strides=self.embedding_strides)  # fmt: skip
-        least = 1  # side of an image that all convolutions fit into
-        for kernel, stride in [*zip(self.embedding_kernels, self.embedding_strides)][::-1]:
-            least = (least - 1) * stride + kernel
-        _require(min(shape[:2]) >= least, f"images of at least {least} x {least} for these convolutions",
-                 image_shape=shape, embedding_kernels=self.embedding_kernels)  # fmt: skip
         attention = self.attention_units > 0 and len(self.embedding_filters) > 0
         _require(self.attention_units == 0 or attention,
                  "attention_units 0, or above 0 together with embedding_filters",
@@ -451,7 +446,7 @@ class RunConfig:
     """Folder of all runs: the one to give to tensorboard --logdir."""
 
     name: str = ""
-    """The run's own folder (default: data set, digits and seed, numbered when taken)."""
+    """The run's own folder (default: preset or data set, digits and seed, numbered when taken)."""
 
     resume: bool = False
     """Go on from the last checkpoint of the run with this name (default: the newest)."""
@@ -487,29 +482,26 @@ def _digits(counts: range | tuple[int, ...], canvas_size: int, max_objects: int,
 
 MULTI_MNIST = Config()
 
-# Eslami et al. 2016: counts that training does not show. Attention over places 4 pixels apart,
-# 8 x 8 of a 50 x 50 image, each of which sees 22 x 22 pixels. It is for --difference: in AIR, whose
-# features stay the same, the objects after the first collapse.
-_ATTENTION = {
+# DAIR with attention over places 4 pixels apart, 8 x 8 of a 50 x 50 image, each of which sees 22 x 22
+# pixels. In AIR, whose features stay the same, the objects after the first collapse with it.
+_DAIR = {
+    "difference": True, "warm_start_steps": 0, "attention_units": 64,
     "embedding_filters": (16, 32), "embedding_kernels": (6, 5), "embedding_strides": (4, 1),
-    "attention_units": 64,
 }  # fmt: skip
+# Eslami et al. 2016: counts that training does not show
 EXTRAPOLATION = Config(
     DataConfig(digit_counts=(0, 1, 2)),
-    ModelConfig(max_objects=4, **_ATTENTION),
+    ModelConfig(max_objects=4, **_DAIR),
     TrainingConfig(steps=5000),
 )
 INTERPOLATION = Config(
     DataConfig(digit_counts=(0, 1, 3)),
     ModelConfig(
-        max_objects=4, rho_schedule="exponential", rho_start=0.5, rho=0.01, rho_steps=2000, **_ATTENTION
+        max_objects=4, rho_schedule="exponential", rho_start=0.5, rho=0.01, rho_steps=2000, **_DAIR
     ),
     TrainingConfig(steps=10_000),
 )
-REPRESENTATION = Config(
-    model=ModelConfig(difference=True, warm_start_steps=0, **_ATTENTION),
-    training=TrainingConfig(steps=10_000),
-)
+REPRESENTATION = Config(model=ModelConfig(**_DAIR), training=TrainingConfig(steps=10_000))
 FIVE_DIGITS = _digits(range(6), 80, max_objects=6, steps=10_000)
 NINE_DIGITS = _digits(range(10), 100, max_objects=10, steps=10_000)
 # Strokes as objects; each covers about a third of the image

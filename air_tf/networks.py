@@ -28,6 +28,15 @@ class MLP(keras.layers.Layer):
         return self.outputs(self.hidden(inputs))
 
 
+def receptive_field(kernels, strides) -> tuple[int, int]:
+    """Of convolutions in a row: pixels that one place sees, and pixels from one place to the next."""
+    field, stride = 1, 1
+    for kernel, step in zip(kernels, strides):
+        field += (kernel - 1) * stride
+        stride *= step
+    return field, stride
+
+
 class ImageEmbedding(keras.layers.Layer):
     """What the recurrent core sees of the image: convolutions, if any, then a dense layer, with ReLU.
 
@@ -95,14 +104,11 @@ class PlaceAttention(keras.layers.Layer):
         height, width, _ = image_shape
         self.last_pixel = np.float32([width - 1, height - 1])
         self.mean_shifts = mean_shifts
-        self.stride, self.field = 1, 1  # pixels from one place to the next; seen by one place
-        for kernel, stride in zip(kernels, strides):
-            self.field += (kernel - 1) * self.stride
-            self.stride *= stride
+        self.field, self.stride = receptive_field(kernels, strides)
         self.seen = keras.layers.Dense(units, activation="relu")
-        self.key = keras.layers.Dense(units)
+        self.key = keras.layers.Dense(units, use_bias=False)  # would cancel in the softmax
         self.query = keras.layers.Dense(units)
-        self.bias = keras.layers.Dense(1)
+        self.bias = keras.layers.Dense(1, use_bias=False)
 
     def call(self, features, query):
         rows, columns, channels = features.shape[1:]

@@ -70,7 +70,7 @@ def main() -> None:
     config = tyro.cli(Coins)
     least, greatest = config.diameters
     fits = 0 < least <= greatest and config.most * (2 * greatest) ** 2 <= config.size**2 * 1.2
-    if config.images < 1 or not fits:
+    if config.images < 1 or config.most < 0 or not fits:
         raise ValueError(f"Expected pictures with room for their coins. Received: {config}.")
     config.out.mkdir(parents=True)
     random = np.random.default_rng(config.seed)

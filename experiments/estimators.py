@@ -197,6 +197,9 @@ def main() -> None:
     times_file = records / "ms_per_step.json"
     if not times_file.exists():
         write_json(step_times(dataset.splits["train"].images), times_file)
+    names = {name for setting in settings() for name in (setting.group, setting.name)}
+    if unknown := set(arguments.only) - names:
+        raise ValueError(f"Expected --only of {sorted(names)}. Received: {sorted(unknown)}.")
     rows = []
     for setting in settings():
         wanted = not arguments.only or {setting.group, setting.name} & set(arguments.only)

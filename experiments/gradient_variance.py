@@ -145,6 +145,9 @@ def plot(variances: dict[int, dict[str, dict[str, np.ndarray]]]) -> Figure:
 
 def main() -> None:
     arguments = tyro.cli(Arguments)
+    if not arguments.steps or min(arguments.steps) < 1 or arguments.draws < 2:
+        received = f"steps={arguments.steps}, draws={arguments.draws}"
+        raise ValueError(f"Expected steps above 0 and at least 2 draws. Received: {received}.")
     dataset = load_splits(DataConfig(digits=arguments.digits, cache_dir=str(arguments.cache_dir)))
     images, steps = dataset.splits["train"].images, sorted(arguments.steps)
     training = TrainingConfig(steps=steps[-1], seed=arguments.seed, batch_size=arguments.batch_size)

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from air_tf import cli, plots, report
 from air_tf.config import PRESETS
-from air_tf.data import Split, load_splits
+from air_tf.data import load_splits
 from air_tf.evaluation import evaluate
 from air_tf.model import AIR
 from air_tf.run import read_json, write_json
@@ -37,17 +37,18 @@ def cost(max_objects: int, arguments: SeedArguments) -> dict:
     """Time and memory of a training step with N objects."""
     small = ["--canvas-size", "20", "--batch-size", "8"] if arguments.quick else []
     command = [sys.executable, "-m", "experiments.step_cost", str(max_objects), *small]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise ValueError(f"Expected {' '.join(command[1:])} to succeed. Received: the error above.")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def growth(costs: list[dict], name: str) -> float:
+def growth(costs: list[dict], name: str) -> float | None:
     """The exponent of a power law between half of the largest N and all of it; 1: in proportion."""
     by_size = {c["max_objects"]: c[name] for c in costs}
-    largest = max(by_size)
-    return (
-        float(np.log2(by_size[largest] / by_size[largest // 2])) if largest // 2 in by_size else np.nan
-    )
+    largest = max(by_size, default=0)
+    half = by_size.get(largest / 2)
+    return None if half is None else float(np.log2(by_size[largest] / half))
 
 
 def run_of(setting: str, seed: int, arguments: SeedArguments) -> Run:
@@ -55,8 +56,10 @@ def run_of(setting: str, seed: int, arguments: SeedArguments) -> Run:
     return Run(f"{setting}-seed{seed}", flags + f" {QUICK}" * arguments.quick)
 
 
-def score(split: Split, model: AIR, record: Path) -> dict:
+def score(run: Run, arguments: SeedArguments, model: AIR, record: Path) -> dict:
     """The metrics of images of held-out digits, and a picture of how the fullest are inferred."""
+    config = cli.parse_run([*run.flags.split(), "--cache-dir", str(arguments.cache_dir)])
+    split = held_out_digits(load_splits(config.data).splits)
     scene, metrics = evaluate(model, split)
     record.mkdir(parents=True, exist_ok=True)
     fullest = np.argsort(-split.counts, kind="stable")[:SHOWN]
@@ -123,7 +126,8 @@ def figure_of(rows: list[dict], costs: list[dict]) -> Figure:
 
 def write_results(rows: list[dict], costs: list[dict], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    growths = {name: growth(costs, name) for name in ("ms_per_step", "megabytes")} if costs else {}
+    time, memory = growth(costs, "ms_per_step"), growth(costs, "megabytes")
+    growths = {"ms_per_step": time, "megabytes": memory}
     write_json({"runs": rows, "costs": costs, "growth": growths}, folder / "more_objects.json")
     text = ""
     if rows:
@@ -133,12 +137,16 @@ def write_results(rows: list[dict], costs: list[dict], folder: Path) -> None:
             "training on two cores.\n\n"
         ) + markdown(lines(rows))
     if costs:
-        time, memory = growths.values()
         text += (
             "\nA training step of 64 images of 100 x 100 pixels, each N in a process of its own "
-            "(`python -m experiments.step_cost N`). From half of the largest N to all of it time grows "
-            f"as N to the power of {time:.2f}, memory of {memory:.2f}.\n\n"
-        ) + markdown(cost_lines(costs))
+            "(`python -m experiments.step_cost N`). "
+        )
+        if time is not None and memory is not None:
+            text += (
+                "From half of the largest N to all of it time grows as N to the power of "
+                f"{time:.2f}, memory of {memory:.2f}."
+            )
+        text += "\n\n" + markdown(cost_lines(costs))
     (folder / "more_objects.md").write_text(text)
     figure_of(rows, costs).savefig(folder / "more_objects.png", dpi=plots.DPI)
 
@@ -156,9 +164,7 @@ def main() -> None:
     for seed in range(arguments.seeds):
         for setting in SETTINGS[: 1 if arguments.quick else None]:
             run = run_of(setting, seed, arguments)
-            config = cli.parse_run([*run.flags.split(), "--cache-dir", str(arguments.cache_dir)])
-            split = held_out_digits(load_splits(config.data).splits)
-            record = scored(run, records, arguments, partial(score, split))
+            record = scored(run, records, arguments, partial(score, run, arguments))
             if record is not None:
                 rows.append(row(run, record, numbers, setting=setting, seed=seed))
                 write_results(rows, costs, arguments.results_dir)

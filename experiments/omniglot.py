@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import tyro
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
@@ -25,17 +26,18 @@ from air_tf.data import Split, load_splits
 from air_tf.evaluation import evaluate
 from air_tf.model import AIR
 from air_tf.run import write_json
-from experiments.runs import QUICK, Run, SeedArguments, parse, row, scored
+from experiments.runs import QUICK_MODEL, Run, SeedArguments, parse, row, scored
 from experiments.tables import column, markdown, run_columns, spread
 
 MOST_STROKES = 6
 SHOWN = 8  # drawings in a picture
-OF_DIGITS = " --train-images 40 --test-images 40"  # of QUICK's flags, those that Omniglot has not
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(SeedArguments):
     """AIR on Omniglot: parts of characters, against the number of parts allowed."""
+
+    digits: tyro.conf.Suppress[str] = "none"
 
     omniglot: str = ""
     """Folder or zip in the original layout (default: through tensorflow-datasets)."""
@@ -56,9 +58,8 @@ def made_up(folder: Path) -> Path:
 
 
 def run_of(strokes: int, seed: int, arguments: Arguments) -> Run:
-    flags = f"--preset omniglot --max-objects {strokes} --seed {seed}"
-    if arguments.quick:
-        flags = f"{flags} {QUICK.replace(OF_DIGITS, '')}".replace("--max-objects 2 ", "")
+    quick = f"{QUICK_MODEL} " * arguments.quick
+    flags = f"--preset omniglot {quick}--max-objects {strokes} --seed {seed}"
     return Run(f"omniglot-{strokes}-seed{seed}", flags)
 
 

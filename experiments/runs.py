@@ -29,10 +29,12 @@ from air_tf.training import train as train_run
 ROOT = Path(__file__).parents[1]
 FAILURE = "failure.txt"
 KEPT = "history.jsonl", "score.json", FAILURE, "metrics.json"
-QUICK = (  # flags of a model and a training that take seconds
-    "--max-objects 2 --steps 4 --batch-size 8 --train-images 40 --test-images 40 --steps-per-call 2 "
+PLACES = {"mnist", "cache_dir", "omniglot", "images"}  # settings that say where something is
+QUICK_MODEL = (  # flags of a model and a training that take seconds
+    "--max-objects 2 --steps 4 --batch-size 8 --steps-per-call 2 "
     "--glimpse-size 12 --embedding-units 8 --lstm-units 8 --hidden-units 8 --z-what-size 4"
 )
+QUICK = QUICK_MODEL + " --train-images 40 --test-images 40"  # of digits
 STARTED = time.monotonic()
 
 
@@ -136,12 +138,15 @@ def check_settings(run: Run, folder: Path) -> dict:
         ValueError: it was trained with other settings than those now under its name.
     """
     saved, wanted = read_json(folder / "config.json"), cli.parse_run(run.flags.split())
-    for part in ("model", "training"):
+    unset = PLACES | {"image_shape", "dark_objects", "subtract_ground"}  # the data set's
+    if wanted.model.presence != "nvil":
+        unset |= {"baseline_learning_rate"}
+    if wanted.data.digits == "auto":
+        unset |= {"digits"}
+    for part in ("data", "model", "training"):
         for name, value in as_json(dataclasses.asdict(getattr(wanted, part))).items():
-            was = saved[part].get(name, value)
-            unused = name == "baseline_learning_rate" and wanted.model.presence != "nvil"
-            of_data = name in ("image_shape", "dark_objects", "subtract_ground")
-            if was != value and not unused and not of_data:
+            was = saved.get(part, {}).get(name, value)
+            if was != value and name not in unset:
                 raise ValueError(
                     f"Expected {folder} with {name}={value!r}. Received: {name}={was!r}; "
                     "move the run away to train it anew."
@@ -153,7 +158,8 @@ def keep(folder: Path, record: Path) -> None:
     """Copies what the tables need of a run."""
     record.mkdir(parents=True, exist_ok=True)
     config = read_json(folder / "config.json")
-    kept = {name: config[name] for name in ("model", "training", "versions", "git_commit")}
+    kept = {name: config.get(name) for name in ("model", "training", "versions", "git_commit")}
+    kept["data"] = {n: value for n, value in config.get("data", {}).items() if n not in PLACES}
     write_json(kept, record / "config.json")
     for name in KEPT:
         if (folder / name).exists():
@@ -184,6 +190,7 @@ def scored(
         if not in_time(arguments):
             return None
         folder = train(run, arguments, place)
+        check_settings(run, folder)
         record.mkdir(parents=True, exist_ok=True)
         if not (folder / FAILURE).exists():
             write_json(score(load_model(folder), record), folder / "score.json")

@@ -63,7 +63,7 @@ def test_dair_sees_what_is_left(small_config, arguments):
     air = AIRCell(small_config)
     keras.utils.set_random_seed(0)
     dair = AIRCell(dataclasses.replace(small_config, difference=True))
-    first, (same, _) = dair.initial_state(x), (cell.initial_state(x) for cell in (air, air))
+    first, same = dair.initial_state(x), air.initial_state(x)
     np.testing.assert_allclose(first.embedding, same.embedding)
     (of_air, _), (of_dair, state) = air(x, noise, prev), dair(x, noise, prev)
     np.testing.assert_allclose(of_dair.placed, of_air.placed, atol=1e-6)
@@ -74,12 +74,16 @@ def test_dair_sees_what_is_left(small_config, arguments):
 
 
 def test_dairs_canvas_passes_no_gradient(small_config, arguments):
+    """What is drawn is not trained to tell later steps something; the embedding is."""
     x, noise, prev = arguments
     dair = AIRCell(dataclasses.replace(small_config, difference=True))
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=True) as tape:
         tape.watch(prev.canvas)
         _, state = dair(x, noise, prev)
-    assert tape.gradient(state.embedding, prev.canvas) is None
+    drawn = [prev.canvas, *dair.decode.trainable_weights]
+    assert drawn[1:] and tape.gradient(state.embedding, drawn) == [None] * len(drawn)
+    for gradient in tape.gradient(state.embedding, dair.embedding.trainable_weights):
+        assert np.abs(gradient).max() > 0
 
 
 def test_attention_proposes_the_place_it_finds(small_config, arguments):

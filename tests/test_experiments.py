@@ -9,6 +9,7 @@ import pytest
 from conftest import REPOSITORY
 from PIL import Image
 
+from air_tf import cli
 from air_tf.data import Split
 from experiments import generalisation, more_objects, representation
 from experiments.tables import markdown, spread
@@ -32,9 +33,13 @@ def test_generalisation(tmp_path, cache_dir):
     assert [(r["task"], r["model"]) for r in rows] == [
         ("extrapolation", "AIR"),
         ("extrapolation", "DAIR"),
+        ("extrapolation", "DAIR with attention"),
     ]
     assert all(sum(r["unseen_counted_as"].values()) == 40 and r["steps"] == 4 for r in rows)
-    assert "--difference" in rows[1]["flags"] and "--difference" not in rows[0]["flags"]
+    configs = [cli.parse_run(r["flags"].split()).model for r in rows]
+    assert [c.difference for c in configs] == [False, True, True]
+    assert [c.attention_units > 0 for c in configs] == [False, False, True]
+    assert [c.warm_start_steps > 0 for c in configs] == [True, False, False]
 
 
 def test_representation(tmp_path, cache_dir):
@@ -63,6 +68,28 @@ def test_bad_arguments_are_one_line(tmp_path):
     assert "Expected Omniglot's images_background" in line and str(tmp_path) in line
 
 
+def test_the_small_network_learns():
+    """Two objects, each with a class told by the sign of a latent: how many have a positive one?"""
+    random = np.random.default_rng(0)
+    features = random.normal(size=(600, 2, 3)).astype(np.float32)
+    targets = (features[:, :, 0] > 0).sum(axis=1)
+    train, test = (features[:400], targets[:400]), (features[400:], targets[400:])
+    budget = representation.Budget(0, 200)
+    assert representation.accuracy_from("AIR", "sum", 400, train, test, 0, budget) > 0.85
+
+
+def test_latents_of_absent_objects_are_zero(small_model, small_images):
+    images = np.round(255 * small_images).astype(np.uint8)
+    split = Split.unlabelled(images)
+    scene = small_model.infer(split.float_images())
+    features = representation.features_of("AIR", small_model, split)
+    there = np.asarray(scene.scores) > 0.5
+    assert features.shape == (5, 2, 1 + 3 + 4)
+    np.testing.assert_array_equal(features[..., 0], there)
+    assert not features[~there].any()
+    np.testing.assert_allclose(features[there][:, 4:], np.asarray(scene.z_what)[there], atol=1e-5)
+
+
 def test_targets_of_two_digits():
     labels = np.array([[3, 5], [3, 5], [4, 4], [9, 0]])
     first_left, second_left = [[0, 0, 1, 0.3], [0, 0.5, 1, 0.8]], [[0, 0.5, 1, 0.8], [0, 0, 1, 0.3]]
@@ -85,6 +112,8 @@ def test_apart_is_without_a_shared_area():
 def test_growth_is_the_exponent_of_a_power_law():
     costs = [{"max_objects": n, "ms_per_step": 3 * n**1.5} for n in (1, 3, 6, 12)]
     assert more_objects.growth(costs, "ms_per_step") == pytest.approx(1.5)
+    assert more_objects.growth(costs[:2], "ms_per_step") is None
+    assert more_objects.growth([], "ms_per_step") is None
 
 
 def test_spread_and_table():

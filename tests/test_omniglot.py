@@ -65,6 +65,14 @@ def test_the_originals_own_alphabets_are_held_out(tmp_path):
     assert len(splits["train"]) == 6 and len(splits["test"]) == 4
 
 
+def test_the_evaluation_set_alone_is_split_like_the_others(tmp_path):
+    draw(tmp_path / "images_evaluation")
+    draw(tmp_path / "all_runs" / "run01", ["Latin"])  # the one-shot task's, and what a Mac adds
+    (tmp_path / "images_evaluation" / "Latin" / "character01" / "._0.png").write_bytes(b"no picture")
+    splits = load_splits(config_of(tmp_path, tmp_path)).splits
+    assert len(splits["train"]) == 12 and len(splits["test"]) == 3
+
+
 @pytest.mark.parametrize("inside", [False, True])
 def test_zips_are_read_and_drawings_in_two_of_them_once(tmp_path, inside):
     """A zip, or a folder of them; the small background sets have alphabets in common."""

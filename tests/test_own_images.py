@@ -224,8 +224,8 @@ def test_what_can_be_seen_without_labels_is_shown(config, folder, tmp_path):
     )
     training = TrainingConfig(steps=2, batch_size=8)
     run_folder, _ = train(Config(config, model, training, RunConfig(runs_dir=str(tmp_path / "runs"))))
-    given = DataConfig(cache_dir=config.cache_dir)  # the rest is the run's
-    evaluate.main(evaluate.EvaluateConfig(run=str(run_folder), data=given))
+    # the data set's settings are the run's
+    evaluate.main(evaluate.parse(["--run", str(run_folder), "--cache-dir", config.cache_dir]))
     out = run_folder / "evaluation" / "test"
     record = json.loads((out / "evaluation.json").read_text())
     assert record["count_accuracy"] is None and record["foreground_ari"] is None

@@ -50,7 +50,8 @@ def omniglot_files(path: Path) -> Iterator[Drawing]:
         if len(parts) < 4:
             raise ValueError(f"Expected Omniglot's {LAYOUT}. Received: {name}.")
         collection, *drawing = parts
-        if tuple(drawing) not in seen:
+        ours = collection.startswith("images_") and not drawing[-1].startswith("._")  # a Mac's
+        if ours and tuple(drawing) not in seen:
             seen.add(tuple(drawing))
             yield Drawing(collection == HELD_OUT, drawing[0], read_picture(opened, 1))
 
@@ -97,7 +98,8 @@ def omniglot(drawings: Iterator[Drawing], model: ModelConfig) -> dict[str, Split
     if len(names) < 2:
         raise ValueError(f"Expected drawings of two alphabets at least. Received: {len(names)}.")
     tested = names[ONE_IN - 1 :: ONE_IN] or names[-1:]
-    is_test = np.array(held_out if any(held_out) else [name in tested for name in alphabets])
+    both = any(held_out) and not all(held_out)  # parts of the original split
+    is_test = np.array(held_out if both else [name in tested for name in alphabets])
     split = Split.unlabelled(np.stack(images))
     return {"train": split[~is_test], "test": split[is_test]}
 
