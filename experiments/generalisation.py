@@ -123,7 +123,7 @@ def figure_of(rows: list[dict]) -> Figure:
             if found:
                 axes.bar(place + 0.2, np.median(found), 0.36, color="tab:blue")
                 axes.plot(np.full(len(found), place + 0.2), found, "k.")
-        axes.set_xticks(range(len(MODELS)), MODELS)
+        axes.set_xticks(range(len(MODELS)), [model.replace(" with", "\nwith") for model in MODELS])
         axes.set_title(f"{task}: counting {TASKS[task]} digits, never seen", fontsize=10)
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter("{x:.0%}")
