@@ -1,6 +1,5 @@
 """Evaluate a run: python evaluate.py --run runs/NAME"""
 
-import argparse
 import dataclasses
 import functools
 import os
@@ -73,14 +72,11 @@ def check(config: EvaluateConfig) -> None:
 
 def parse(arguments: list[str] | None = None) -> EvaluateConfig:
     """The flags given; those of the data set are otherwise as in the run."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--run", default="")
-    parser.add_argument("--dataset", default="")
-    named, _ = parser.parse_known_args(arguments)
+    run, dataset = cli.peek(arguments, "--run", "--dataset")
     default = EvaluateConfig()
-    if named.run:
-        trained_on = read_config(Path(named.run).expanduser())["data"]
-        if named.dataset in ("", trained_on["dataset"]):
+    if run:
+        trained_on = read_config(Path(run).expanduser())["data"]
+        if dataset in ("", trained_on["dataset"]):
             kept = dataclasses.asdict(default.data) | trained_on
             data = DataConfig.from_json(kept | {"cache_dir": DataConfig.cache_dir})
             default = dataclasses.replace(default, data=data)

@@ -19,7 +19,7 @@ from air_tf.networks import (
     NormalParameters,
     PlaceAttention,
     receptive_field,
-)  # fmt: skip
+)
 from air_tf.noise import StepNoise
 from air_tf.spatial_transformer import Attend, Place
 

@@ -18,11 +18,16 @@ def parse(config_class, arguments: list[str] | None = None, **options):
 
 def parse_run(arguments: list[str] | None = None) -> Config:
     """Reads the config of a run: the flags given, the others as in the preset they name."""
+    preset, dataset = peek(arguments, "--preset", "--dataset")
+    return parse(Config, arguments, default=PRESETS.get(preset or dataset, MULTI_MNIST))
+
+
+def peek(arguments: list[str] | None, *flags: str) -> list[str]:
+    """The values of flags on which the defaults of others depend; "" of those not given."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset", default="")
-    parser.add_argument("--dataset", default="")
-    named, _ = parser.parse_known_args(arguments)
-    return parse(Config, arguments, default=PRESETS.get(named.preset or named.dataset, MULTI_MNIST))
+    for flag in flags:
+        parser.add_argument(flag, default="")
+    return list(vars(parser.parse_known_args(arguments)[0]).values())
 
 
 def run(main: Callable[[], int | None]) -> int:

@@ -483,7 +483,7 @@ def _digits(counts: range | tuple[int, ...], canvas_size: int, max_objects: int,
 MULTI_MNIST = Config()
 
 # DAIR with attention over places 4 pixels apart, 8 x 8 of a 50 x 50 image, each of which sees 22 x 22
-# pixels. In AIR, whose features stay the same, the objects after the first collapse with it.
+# pixels.
 _DAIR = {
     "difference": True, "warm_start_steps": 0, "attention_units": 64,
     "embedding_filters": (16, 32), "embedding_kernels": (6, 5), "embedding_strides": (4, 1),

@@ -24,9 +24,10 @@ from air_tf.model import AIR
 
 CHECKPOINTS_KEPT = 3
 # Fields that a resumed run may change: where things are, how long to train, how often to look.
-FREE_FIELDS = {
-    "mnist", "cache_dir", "steps", "steps_per_call", "evaluate_every", "evaluation_images",
-    "checkpoint_every", "stop_at_accuracy", "images", "omniglot",
+PLACES = {"mnist", "cache_dir", "images", "omniglot"}
+FREE_FIELDS = PLACES | {
+    "steps", "steps_per_call", "evaluate_every", "evaluation_images", "checkpoint_every",
+    "stop_at_accuracy",
 }  # fmt: skip
 
 
@@ -150,9 +151,11 @@ def read_config(folder: Path) -> dict:
     """What `write_config` wrote.
 
     Raises:
-        ValueError: the file is damaged or no run's config.
+        ValueError: the file is not there, is damaged, or is no run's config.
     """
     path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(f"Expected the folder of a run, with a config.json. Received: {folder}.")
     try:
         record = read_json(path)
         ModelConfig.from_json(record["model"])
@@ -249,8 +252,6 @@ def load_model(folder: str | Path, rho: float | None = None) -> AIR:
         ValueError: the folder is no run, or the run has no checkpoint.
     """
     folder = Path(folder).expanduser()
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"Expected the folder of a run, with a config.json. Received: {folder}.")
     config = ModelConfig.from_json(read_config(folder)["model"])
     if rho is not None:
         config = dataclasses.replace(config, rho=rho, rho_schedule="fixed")

@@ -69,6 +69,8 @@ def train(config: Config) -> tuple[Path, dict]:
     )
     print(dataset.description, flush=True)
     check_batch_size(config.training.batch_size, strategy.num_replicas_in_sync)
+    images = dataset.compose if config.training.fresh_images else dataset.splits["train"].images
+    trainer = Trainer(config, images, strategy)  # before anything is written: it may refuse the config
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         # All workers of a strategy compute the same; only the chief's files are kept.
@@ -77,8 +79,6 @@ def train(config: Config) -> tuple[Path, dict]:
         folder = kept if kept and chief else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(run_folder.lock(folder))
         config_text = run_folder.write_config(config, dataset.fingerprint, folder)
-        images = dataset.compose if config.training.fresh_images else dataset.splits["train"].images
-        trainer = Trainer(config, images, strategy)
         if resume and run_folder.restore(trainer.checkpoint, kept):
             print(f"Going on from step {trainer.step:,} of {folder}.", flush=True)
         else:

@@ -139,7 +139,7 @@ def write_results(rows: list[dict], folder: Path) -> None:
         f"accuracy on {UNSEEN_IMAGES:,} images of MNIST's test digits with a count that no training "
         "image has, on those of them where no two digits' boxes overlap (apart, as in the paper), and "
         "on 10,000 images of these digits with the counts of training. Least / median / greatest over "
-        "seeds; minutes of training on two cores.\n\n"
+        "seeds; minutes of training, with whatever else the machine had to do.\n\n"
     )
     (folder / "generalisation.md").write_text(text + markdown(lines(rows)))
     figure_of(rows).savefig(folder / "generalisation.png", dpi=plots.DPI)

@@ -113,7 +113,7 @@ def write_results(rows: list[dict], what: str, folder: Path) -> None:
     text = (
         "`python -m experiments.omniglot`: each row is its command, with a seed each, evaluated on the "
         f"alphabets held out. {what} Pixel scale {OMNIGLOT.model.pixel_scale}. Least / median / "
-        "greatest over seeds; minutes of training on two cores.\n\n"
+        "greatest over seeds; minutes of training, with whatever else the machine had to do.\n\n"
     )
     (folder / "omniglot.md").write_text(text + markdown(lines(rows)))
     figure_of(rows).savefig(folder / "omniglot.png", dpi=plots.DPI)

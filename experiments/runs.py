@@ -21,7 +21,7 @@ import tyro
 
 from air_tf import cli
 from air_tf.model import AIR
-from air_tf.run import as_json, load_model, read_json, write_json
+from air_tf.run import PLACES, as_json, load_model, read_json, write_json
 from air_tf.trainer import Diverged
 from air_tf.training import Stopped
 from air_tf.training import train as train_run
@@ -29,7 +29,6 @@ from air_tf.training import train as train_run
 ROOT = Path(__file__).parents[1]
 FAILURE = "failure.txt"
 KEPT = "history.jsonl", "score.json", FAILURE, "metrics.json"
-PLACES = {"mnist", "cache_dir", "omniglot", "images"}  # settings that say where something is
 QUICK_MODEL = (  # flags of a model and a training that take seconds
     "--max-objects 2 --steps 4 --batch-size 8 --steps-per-call 2 "
     "--glimpse-size 12 --embedding-units 8 --lstm-units 8 --hidden-units 8 --z-what-size 4"

@@ -1,0 +1,84 @@
+"""A plain variational autoencoder, which AIR's latents are compared with."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from air_tf.cell import normal
+from air_tf.config import ModelConfig, TrainingConfig
+from air_tf.data import batches
+from air_tf.model import AIR
+from air_tf.networks import NormalParameters
+from air_tf.objectives.bounds import log_likelihood
+from air_tf.trainer import make_optimizers
+
+tfd = tfp.distributions
+
+
+class VAE(keras.Model):
+    """A plain variational autoencoder of AIR's size, with the same likelihood.
+
+    As many latents as AIR has in all its steps; layers of widths that give about as many weights.
+    """
+
+    def __init__(self, config: ModelConfig, seed: int):
+        super().__init__()
+        self.seed = seed
+        self.pixel_scale = config.pixel_scale
+        latents, width = config.max_objects * (config.z_what_size + 3), config.embedding_units
+        self.flat = keras.layers.Flatten()
+        self.embedding = keras.layers.Dense(width, activation="relu")
+        self.encoder = NormalParameters(width, [0.0] * latents, [1.0] * latents)
+        pixels = int(np.prod(config.image_shape))
+        self.decoder = keras.Sequential(
+            [
+                keras.layers.Dense(width, activation="relu"),
+                keras.layers.Dense(width, activation="relu"),
+                keras.layers.Dense(pixels),
+                keras.layers.Reshape(config.image_shape),
+            ]
+        )
+        self.decoder_bias = config.decoder_bias
+        self.elbo(tf.zeros((1, *config.image_shape)), (0, 0))  # builds the layers
+        self.built = True
+
+    def q_z(self, x) -> tfd.Distribution:
+        """q(z | x)."""
+        return normal(*self.encoder(self.embedding(self.flat(x))))
+
+    def elbo(self, x, seed) -> tf.Tensor:
+        """`(B,)`, nats."""
+        q_z = self.q_z(x)
+        z = q_z.mean() + q_z.stddev() * tf.random.stateless_normal(tf.shape(q_z.mean()), seed)
+        p_z = normal(tf.zeros_like(z), tf.ones_like(z))
+        canvas = tf.sigmoid(self.decoder(z) + self.decoder_bias)
+        return log_likelihood(x, canvas, self.pixel_scale) - tfd.kl_divergence(q_z, p_z)
+
+    def train_step(self, data):
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int32)
+            loss = -tf.reduce_mean(self.elbo(x, (step, self.seed)))
+        variables = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return {"loss": loss}
+
+
+def vae_of(images: np.ndarray, seed: int, like: AIR, training: TrainingConfig, kept: Path) -> VAE:
+    """A VAE of the size of `like`, trained as AIR is; `kept` is the file of its weights."""
+    keras.utils.set_random_seed(seed)
+    vae = VAE(like.config, seed)
+    if kept.exists():
+        vae.load_weights(kept)
+        return vae
+    vae.compile(optimizer=make_optimizers(training)[0], jit_compile=True)
+    sizes = [sum(int(np.prod(w.shape)) for w in m.trainable_weights) for m in (vae, like)]
+    print("Training a VAE of {:,} weights; AIR has {:,}.".format(*sizes), flush=True)
+    vae.fit(
+        batches(images, training.batch_size, seed, 0, training.steps), steps_per_epoch=training.steps
+    )
+    vae.save_weights(kept)
+    return vae
