@@ -6,9 +6,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from air_tf import cli
-from air_tf.config import NINE_DIGITS, OMNIGLOT, PRESETS, DataConfig
+from air_tf.config import NINE_DIGITS, OMNIGLOT, PRESETS, Config, DataConfig, ModelConfig, RunConfig
 from air_tf.data import downloads, load_splits
 from air_tf.data.omniglot import omniglot_files
+from air_tf.training import train
 
 ALPHABETS = "Greek", "Korean", "Latin", "Sanskrit", "Tagalog"
 
@@ -105,6 +106,15 @@ def test_what_is_no_omniglot_is_refused(tmp_path):
         DataConfig(omniglot="x")
     with pytest.raises(ValueError, match="digits to be one of auto, none for omniglot"):
         DataConfig(dataset="omniglot", digits="mnist")
+
+
+def test_convolutions_that_do_not_fit_leave_no_run_behind(tmp_path):
+    draw(tmp_path / "images_background")
+    data, runs_dir = config_of(tmp_path, tmp_path, image_size=(20, 20)), tmp_path / "runs"
+    model = ModelConfig(embedding_filters=(2,), embedding_kernels=(21,), embedding_strides=(1,))
+    with pytest.raises(ValueError, match=r"at least 21 x 21 .* image_shape=\(20, 20, 1\)"):
+        train(Config(data, model, run=RunConfig(runs_dir=str(runs_dir))))
+    assert not runs_dir.exists()
 
 
 def test_through_tensorflow_datasets(tmp_path, monkeypatch):
