@@ -1,9 +1,11 @@
 """Time and memory of a training step with N objects: python -m experiments.step_cost 6
 
-Prints JSON: milliseconds, the least over rounds, and the most memory that was resident while steps ran,
-over what was before the model was made (Linux; the compiler's own peak does not count).
+Of preset nine_digits. Prints JSON: milliseconds, the least over rounds, and the most memory that was
+resident while steps ran, over what was before the model was made (Linux; the compiler's own peak does
+not count).
 """
 
+import dataclasses
 import json
 import os
 import sys
@@ -17,7 +19,7 @@ import tensorflow as tf
 import tyro
 
 from air_tf import cli
-from air_tf.config import Config, ModelConfig, TrainingConfig
+from air_tf.config import NINE_DIGITS, Config, TrainingConfig
 from air_tf.trainer import Trainer
 
 ROUNDS, STEPS = 5, 10
@@ -34,7 +36,7 @@ def step_cost(max_objects: int, canvas_size: int, batch_size: int) -> dict:
     random, shape = np.random.default_rng(0), (canvas_size, canvas_size, 1)
     images = random.integers(0, 256, (2 * batch_size, *shape), np.uint8)
     before = megabytes("VmRSS")
-    model = ModelConfig(image_shape=shape, max_objects=max_objects)
+    model = dataclasses.replace(NINE_DIGITS.model, image_shape=shape, max_objects=max_objects)
     training = TrainingConfig(batch_size=batch_size, steps=(ROUNDS + 1) * STEPS)
     trainer = Trainer(Config(model=model, training=training), images, tf.distribute.get_strategy())
     trainer.start()
