@@ -468,7 +468,7 @@ _CONVOLUTIONS = {
 }  # fmt: skip
 
 
-def _digits(counts: range, canvas_size: int, max_objects: int) -> Config:
+def _digits(counts: range, canvas_size: int, max_objects: int, steps: int) -> Config:
     """DAIR with attention, and with a warm start, without which it finds none of many digits.
 
     Digits are as large as on multi-MNIST: their scale and its deviation grow with the canvas.
@@ -482,7 +482,7 @@ def _digits(counts: range, canvas_size: int, max_objects: int) -> Config:
             max_objects=max_objects, scale_prior=scale_prior, difference=True, attention_units=64,
             **_CONVOLUTIONS,
         ),
-        TrainingConfig(steps=4000),
+        TrainingConfig(steps=steps),
     )  # fmt: skip
 
 
@@ -508,9 +508,9 @@ INTERPOLATION = Config(
     TrainingConfig(steps=10_000),
 )
 REPRESENTATION = Config(model=ModelConfig(**_DAIR), training=TrainingConfig(steps=10_000))
-TWO_DIGITS = _digits(range(3), 50, max_objects=3)
-FIVE_DIGITS = _digits(range(6), 80, max_objects=6)
-NINE_DIGITS = _digits(range(10), 100, max_objects=10)
+TWO_DIGITS = _digits(range(3), 50, max_objects=3, steps=4000)
+FIVE_DIGITS = _digits(range(6), 80, max_objects=6, steps=4000)
+NINE_DIGITS = _digits(range(10), 100, max_objects=10, steps=2500)
 # Strokes as objects; each covers about a third of the image
 OMNIGLOT = Config(
     DataConfig(dataset="omniglot"),
