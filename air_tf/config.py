@@ -462,63 +462,59 @@ class Config:
     run: RunConfig = RunConfig()
 
 
-# Under the embedding; of a 50 x 50 image they leave 15 x 15, then 6 x 6 places.
-_CONVOLUTIONS = {
-    "embedding_filters": (16, 32), "embedding_kernels": (6, 5), "embedding_strides": (3, 2),
+# DAIR with attention over places 4 pixels apart, 8 x 8 of a 50 x 50 image, each of which sees 22 x 22
+# pixels
+_DAIR = {
+    "difference": True, "attention_units": 64,
+    "embedding_filters": (16, 32), "embedding_kernels": (6, 5), "embedding_strides": (4, 1),
 }  # fmt: skip
 
 
 def _digits(counts: range, canvas_size: int, max_objects: int, steps: int) -> Config:
-    """DAIR with attention, and with a warm start, without which it finds none of many digits.
+    """DAIR with a warm start, without which it finds none of many digits.
 
-    Digits are as large as on multi-MNIST: their scale and its deviation grow with the canvas.
+    They are as large as on multi-MNIST: their scale and its deviation grow with the canvas.
     """
     larger = canvas_size / MultiDigitRecipe.canvas_size
     mean, deviation = ModelConfig.scale_prior
     scale_prior = (round(mean * larger, 4), round(deviation * larger, 4))
     return Config(
         DataConfig(digit_counts=tuple(counts), canvas_size=canvas_size),
-        ModelConfig(
-            max_objects=max_objects, scale_prior=scale_prior, difference=True, attention_units=64,
-            **_CONVOLUTIONS,
-        ),
+        ModelConfig(max_objects=max_objects, scale_prior=scale_prior, **_DAIR),
         TrainingConfig(steps=steps),
-    )  # fmt: skip
+    )
 
 
 MULTI_MNIST = Config()
-
-# DAIR with attention over places 4 pixels apart, 8 x 8 of a 50 x 50 image, each of which sees 22 x 22
-# pixels.
-_DAIR = {
-    "difference": True, "warm_start_steps": 0, "attention_units": 64,
-    "embedding_filters": (16, 32), "embedding_kernels": (6, 5), "embedding_strides": (4, 1),
-}  # fmt: skip
-# Eslami et al. 2016: counts that training does not show
+# Eslami et al. 2016: counts that training does not show, to which a warm start would not let it get
 EXTRAPOLATION = Config(
     DataConfig(digit_counts=(0, 1, 2)),
-    ModelConfig(max_objects=4, **_DAIR),
+    ModelConfig(max_objects=4, warm_start_steps=0, **_DAIR),
     TrainingConfig(steps=5000),
 )
 INTERPOLATION = Config(
     DataConfig(digit_counts=(0, 1, 3)),
     ModelConfig(
-        max_objects=4, rho_schedule="exponential", rho_start=0.5, rho=0.01, rho_steps=2000, **_DAIR
+        max_objects=4, warm_start_steps=0, rho_schedule="exponential", rho_start=0.5, rho=0.01,
+        rho_steps=2000, **_DAIR,
     ),
     TrainingConfig(steps=10_000),
+)  # fmt: skip
+REPRESENTATION = Config(
+    model=ModelConfig(warm_start_steps=0, **_DAIR), training=TrainingConfig(steps=10_000)
 )
-REPRESENTATION = Config(model=ModelConfig(**_DAIR), training=TrainingConfig(steps=10_000))
-TWO_DIGITS = _digits(range(3), 50, max_objects=3, steps=4000)
-FIVE_DIGITS = _digits(range(6), 80, max_objects=6, steps=4000)
-NINE_DIGITS = _digits(range(10), 100, max_objects=10, steps=2500)
-# Strokes as objects; each covers about a third of the image
+TWO_DIGITS = _digits(range(3), 50, max_objects=3, steps=3000)
+FIVE_DIGITS = _digits(range(6), 80, max_objects=6, steps=3000)
+NINE_DIGITS = _digits(range(10), 100, max_objects=10, steps=2000)
+# Strokes as objects; each covers about a third of the image. 6 x 6 places
 OMNIGLOT = Config(
     DataConfig(dataset="omniglot"),
     ModelConfig(
-        max_objects=4, difference=True, warm_start_steps=0, scale_prior=(3.0, 0.5), **_CONVOLUTIONS
+        max_objects=4, difference=True, warm_start_steps=0, scale_prior=(3.0, 0.5),
+        embedding_filters=(16, 32), embedding_kernels=(6, 5), embedding_strides=(3, 2),
     ),
     TrainingConfig(steps=2500),
-)
+)  # fmt: skip
 PRESETS = {
     "multi_mnist": MULTI_MNIST, "omniglot": OMNIGLOT, "extrapolation": EXTRAPOLATION,
     "interpolation": INTERPOLATION, "representation": REPRESENTATION, "two_digits": TWO_DIGITS,
