@@ -126,7 +126,7 @@ def answers_from(
     network.compile(keras.optimizers.Adam(rate), loss, jit_compile=False)
     order = tf.data.Dataset.range(len(targets)).shuffle(labels, seed=seed).repeat()
     batched = order.batch(BATCH_SIZE).map(lambda i: (tf.gather(seen_features, i), tf.gather(targets, i)))
-    network.fit(batched.prefetch(2), steps_per_epoch=steps, verbose=0)
+    network.fit(batched.prefetch(2), steps_per_epoch=steps, shuffle=False, verbose=0)
     return network.predict(features, batch_size=1000, verbose=0).argmax(axis=-1)
 
 
