@@ -97,13 +97,14 @@ def figure_of(rows: list[dict]) -> Figure:
     figure = Figure(figsize=(7, 3), layout="constrained")
     done = [r for r in rows if "failure" not in r]
     strokes = sorted({r["strokes"] for r in done})
-    named = {"elbo": "ELBO (nats)", "pixel_mse": "pixel MSE of the reconstruction"}
+    named = {"elbo": "ELBO (nats)", "pixel_mse": "pixel MSE"}
     for axes, (name, title) in zip(figure.subplots(1, 2), named.items()):
         axes.plot([r["strokes"] for r in done], [r[name] for r in done], "k.", ms=5)
         medians = [np.median([r[name] for r in done if r["strokes"] == n]) for n in strokes]
         axes.plot(strokes, medians, "tab:blue")
-        axes.set(xlabel="strokes allowed", title=f"{title}, alphabets held out", xticks=strokes)
+        axes.set(title=title, xticks=strokes)
         axes.grid(alpha=0.3)
+    figure.supxlabel("strokes allowed; on alphabets held out. Line: median, dots: seeds", fontsize=9)
     return figure
 
 
