@@ -92,7 +92,10 @@ def small_network(seen: str, classes: int) -> keras.Model:
     if seen == "CNN":
         below = [
             keras.layers.Conv2D(32, 5, strides=2, activation="relu"),
-            keras.layers.Conv2D(64, 5, strides=2, activation="relu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Conv2D(64, 3, activation="relu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Conv2D(128, 3, activation="relu"),
         ]
     else:
         noise = keras.layers.GaussianNoise(NOISE)
