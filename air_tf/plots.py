@@ -12,7 +12,10 @@ from air_tf import figures
 
 WIDTH, DPI = 11.0, 100  # inches, pixels an inch
 MARGIN, GAP, LINE = 0.1, 0.05, 0.22  # inches; a line of text
-LARGEST_CELL = 1.3  # inches, the side of one of many pictures
+SMALLEST_CELL, LARGEST_CELL = (
+    0.7,
+    1.3,
+)  # inches, the side of one of many pictures; headings fit the least
 FONT = 8  # points
 BACKGROUND, TEXT = (np.array(colour) / 255 for colour in (figures.BACKGROUND, figures.TEXT))
 LABEL = {"fontsize": FONT, "color": TEXT}
@@ -40,7 +43,7 @@ def progress(images, canvases, boxes, glimpses, glimpse_recons, scores, counts, 
     """
     steps = boxes.shape[1]
     columns, gaps = 1 + 3 * steps, 2 * MARGIN + 3 * steps * GAP + steps * MARGIN
-    width = min(LARGEST_CELL, (WIDTH - gaps) / columns)
+    width = max(SMALLEST_CELL, min(LARGEST_CELL, (WIDTH - gaps) / columns))
     height = width * images.shape[1] / images.shape[2]
     pitch = height + (1 if titles is None else 2) * LINE + MARGIN
     figure = _dark_figure(gaps + columns * width, len(images) * pitch + 2 * LINE + MARGIN)
