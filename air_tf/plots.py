@@ -12,10 +12,7 @@ from air_tf import figures
 
 WIDTH, DPI = 11.0, 100  # inches, pixels an inch
 MARGIN, GAP, LINE = 0.1, 0.05, 0.22  # inches; a line of text
-SMALLEST_CELL, LARGEST_CELL = (
-    0.7,
-    1.3,
-)  # inches, the side of one of many pictures; headings fit the least
+SMALLEST_CELL, LARGEST_CELL = 0.59, 1.3  # inches, the side of one of many pictures
 FONT = 8  # points
 BACKGROUND, TEXT = (np.array(colour) / 255 for colour in (figures.BACKGROUND, figures.TEXT))
 LABEL = {"fontsize": FONT, "color": TEXT}
