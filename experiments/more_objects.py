@@ -29,7 +29,7 @@ from experiments.runs import QUICK, ROOT, Run, SeedArguments, in_time, parse, ro
 from experiments.tables import column, markdown, run_columns, spread
 
 SETTINGS = "two_digits", "five_digits", "nine_digits"  # presets
-SIZES = 1, 2, 4, 6, 8, 12  # N, of which a step's time and memory are taken
+SIZES = 1, 3, 6, 9, 12  # N, of which a step's time and memory are taken
 SHOWN = 4  # images in a picture
 
 

@@ -22,7 +22,7 @@ from air_tf import cli
 from air_tf.config import NINE_DIGITS, Config, TrainingConfig
 from air_tf.trainer import Trainer
 
-ROUNDS, STEPS = 5, 10
+ROUNDS, STEPS = 5, 4
 
 
 def megabytes(field: str) -> float:
