@@ -35,7 +35,7 @@ SHOWN = 4  # images in a picture
 
 def cost(max_objects: int, arguments: SeedArguments) -> dict:
     """Time and memory of a training step with N objects."""
-    small = ["--canvas-size", "20", "--batch-size", "8"] if arguments.quick else []
+    small = ["--canvas-size", "24", "--batch-size", "8"] if arguments.quick else []
     command = [sys.executable, "-m", "experiments.step_cost", str(max_objects), *small]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode:
