@@ -111,14 +111,14 @@ def figure_of(rows: list[dict], costs: list[dict]) -> Figure:
         counts = list(map(int, of_it[0]))
         medians = [np.median([by_count[str(n)] for by_count in of_it]) for n in counts]
         accuracy.plot(counts, medians, "o-", ms=4, label=setting)
-    accuracy.set(title="count accuracy", xlabel="digits in the image", ylim=(0, 1.02))
+    accuracy.set(title="count accuracy", xlabel="digits in the image", ylim=(0, 1.02), xticks=range(10))
     accuracy.yaxis.set_major_formatter("{x:.0%}")
     if done:
         accuracy.legend(fontsize=8)
     sizes = [c["max_objects"] for c in costs]
     for axes, name, title in (time, "ms_per_step", "ms a step"), (memory, "megabytes", "memory (MB)"):
         axes.plot(sizes, [c[name] for c in costs], "ko-", ms=4)
-        axes.set(title=f"{title}, 64 images of 100 x 100", xlabel="N", ylim=(0, None))
+        axes.set(title=title, xlabel="N, with 64 images of 100 x 100", xticks=sizes, ylim=(0, None))
     for axes in (accuracy, time, memory):
         axes.grid(alpha=0.3)
     return figure
