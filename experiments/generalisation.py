@@ -11,7 +11,6 @@ goes on. Writes results/generalisation.{md,json,png} and pictures of how each mo
 infers counts it never saw.
 """
 
-import itertools
 import sys
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from air_tf import cli, plots, report
 from air_tf.config import DataConfig
 from air_tf.data import Split, load_splits
 from air_tf.evaluation import infer_all
+from air_tf.metrics import pairwise_iou
 from air_tf.model import AIR
 from air_tf.run import write_json
 from experiments.runs import QUICK, Run, SeedArguments, parse, row, scored
@@ -59,11 +59,7 @@ def unseen_images(count: int, arguments: SeedArguments) -> Split:
 
 def apart(boxes: np.ndarray) -> np.ndarray:
     """Whether no two of each image's boxes `(S, M, 4)` overlap, `(S,)`."""
-    result = np.ones(len(boxes), bool)
-    for one, other in itertools.combinations(np.moveaxis(boxes, 1, 0), 2):
-        shared = np.minimum(one, other)[:, 2:] - np.maximum(one, other)[:, :2]
-        result &= ~(shared > 0).all(axis=1)
-    return result
+    return np.array([not np.triu(pairwise_iou(each, each), 1).any() for each in boxes])
 
 
 def score(count: int, arguments: SeedArguments, model: AIR, record: Path) -> dict:

@@ -112,9 +112,10 @@ def write_results(rows: list[dict], what: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(rows, folder / "omniglot.json")
     text = (
-        "`python -m experiments.omniglot`: each row is its command, with a seed each, evaluated on the "
-        f"alphabets held out. {what} Pixel scale {OMNIGLOT.model.pixel_scale}. Least / median / "
-        "greatest over seeds; minutes of training, with whatever else the machine had to do.\n\n"
+        "`python -m experiments.omniglot --omniglot FOLDER_OR_ZIP`: each row is its command, with a "
+        f"seed each, evaluated on the alphabets held out. {what} Pixel scale "
+        f"{OMNIGLOT.model.pixel_scale}. Least / median / greatest over seeds; minutes of training, with "
+        "whatever else the machine had to do.\n\n"
     )
     (folder / "omniglot.md").write_text(text + markdown(lines(rows)))
     figure_of(rows).savefig(folder / "omniglot.png", dpi=plots.DPI)
