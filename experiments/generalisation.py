@@ -22,9 +22,9 @@ from air_tf import cli, plots, report
 from air_tf.config import DataConfig
 from air_tf.data import Split, load_splits
 from air_tf.evaluation import infer_all
-from air_tf.metrics import pairwise_iou
 from air_tf.model import AIR
 from air_tf.run import write_json
+from experiments.digits import apart, held_out_digits
 from experiments.runs import QUICK, Run, SeedArguments, parse, row, scored
 from experiments.tables import column, markdown, run_columns, spread
 
@@ -42,11 +42,6 @@ UNSEEN_IMAGES = 5000
 SHOWN = 6  # images in a picture
 
 
-def held_out_digits(splits: dict[str, Split]) -> Split:
-    """Images of digits that no training image has."""
-    return splits.get("test_digits", splits["test"])
-
-
 def unseen_images(count: int, arguments: SeedArguments) -> Split:
     """Images with `count` digits each, of held-out digits."""
     images = 40 if arguments.quick else UNSEEN_IMAGES
@@ -55,11 +50,6 @@ def unseen_images(count: int, arguments: SeedArguments) -> Split:
         cache_dir=str(arguments.cache_dir),
     )  # fmt: skip
     return held_out_digits(load_splits(config).splits)
-
-
-def apart(boxes: np.ndarray) -> np.ndarray:
-    """Whether no two of each image's boxes `(S, M, 4)` overlap, `(S,)`."""
-    return np.array([not np.triu(pairwise_iou(each, each), 1).any() for each in boxes])
 
 
 def score(count: int, arguments: SeedArguments, model: AIR, record: Path) -> dict:

@@ -24,7 +24,7 @@ from air_tf.data import load_splits
 from air_tf.evaluation import evaluate
 from air_tf.model import AIR
 from air_tf.run import read_json, write_json
-from experiments.generalisation import held_out_digits
+from experiments.digits import held_out_digits
 from experiments.runs import QUICK, ROOT, Run, SeedArguments, in_time, parse, row, scored
 from experiments.tables import column, markdown, run_columns, spread
 

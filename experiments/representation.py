@@ -30,7 +30,7 @@ from air_tf.data import Split, load_splits
 from air_tf.evaluation import infer_all
 from air_tf.model import AIR
 from air_tf.run import load_model, read_json, write_json
-from experiments.generalisation import apart, held_out_digits
+from experiments.digits import apart, held_out_digits
 from experiments.runs import FAILURE, QUICK, Run, SeedArguments, in_time, parse, scored, train
 from experiments.tables import markdown, spread
 from experiments.vae import vae_of

@@ -12,6 +12,7 @@ from PIL import Image
 from air_tf import cli
 from air_tf.data import Split
 from experiments import generalisation, more_objects, representation
+from experiments.digits import apart
 from experiments.tables import markdown, spread
 
 
@@ -106,7 +107,7 @@ def test_apart_is_without_a_shared_area():
         [[0, 0, 0.4, 0.4], [0.3, 0.3, 0.8, 0.8], [0.9, 0.9, 1.0, 1.0]],
         [[0, 0, 0.9, 0.9], [0.95, 0, 1.0, 0.4], [0.2, 0.2, 0.3, 0.3]],  # one within another
     ])  # fmt: skip
-    assert generalisation.apart(boxes).tolist() == [True, False, False]
+    assert apart(boxes).tolist() == [True, False, False]
 
 
 def test_growth_is_the_exponent_of_a_power_law():
