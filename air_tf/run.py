@@ -12,7 +12,9 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import filelock
 import keras
@@ -103,15 +105,26 @@ def check_same_config(config: Config, fingerprint: str, folder: Path) -> None:
             f"Expected at least the {done} steps that {folder} has. "
             f"Received: steps={config.training.steps}."
         )
-    defaults = Config()
-    for part in ("data", "model", "training"):
-        for name, value in as_json(dataclasses.asdict(getattr(config, part))).items():
-            was = saved[part].get(name, getattr(getattr(defaults, part), name))
-            if name not in FREE_FIELDS and value != was:
-                raise ValueError(
-                    f"Expected {name}={was!r}, with which {folder} was started. "
-                    f"Received: {name}={value!r}."
-                )
+    for name, was, value in differences(saved, config, FREE_FIELDS):
+        raise ValueError(
+            f"Expected {name}={was!r}, with which {folder} was started. Received: {name}={value!r}."
+        )
+
+
+def differences(saved: dict, config: Config, free: set[str]) -> Iterator[tuple[str, Any, Any]]:
+    """Yields the fields that are others in a saved config: name, saved value, the config's.
+
+    Args:
+        saved: what `read_config` returns; a field that it lacks had its default.
+        config: `Config`.
+        free: names of fields that may differ.
+    """
+    defaults = as_json(dataclasses.asdict(Config()))
+    for part, values in as_json(dataclasses.asdict(config)).items():
+        for name, value in values.items() if part != "run" else ():
+            was = saved[part].get(name, defaults[part][name])
+            if name not in free and was != value:
+                yield name, was, value
 
 
 def write_config(config: Config, fingerprint: str, folder: Path) -> str:

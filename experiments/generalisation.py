@@ -11,6 +11,7 @@ goes on. Writes results/generalisation.{md,json,png} and pictures of how each mo
 infers counts it never saw.
 """
 
+import itertools
 import sys
 from functools import partial
 from pathlib import Path
@@ -23,10 +24,9 @@ from air_tf.config import DataConfig
 from air_tf.data import Split, load_splits
 from air_tf.evaluation import infer_all
 from air_tf.model import AIR
-from air_tf.run import write_json
 from experiments.digits import apart, held_out_digits
-from experiments.runs import QUICK, Run, SeedArguments, parse, row, scored
-from experiments.tables import column, markdown, run_columns, spread
+from experiments.runs import Job, SeedArguments, parse, rows_of, run_on_digits
+from experiments.tables import column, markdown, run_columns, spread, write
 
 TASKS = {"extrapolation": 3, "interpolation": 2}  # the count that training does not show
 MODELS = {  # flags; the presets are DAIR with attention
@@ -69,10 +69,10 @@ def score(count: int, arguments: SeedArguments, model: AIR, record: Path) -> dic
     }
 
 
-def run_of(task: str, model: str, seed: int, arguments: SeedArguments) -> Run:
-    flags = f"--preset {task} --digits {arguments.digits} --seed {seed}{MODELS[model]}"
-    name = model.lower().replace(" ", "-")
-    return Run(f"{task}-{name}-seed{seed}", flags + f" {QUICK}" * arguments.quick)
+def job_of(task: str, model: str, seed: int, arguments: SeedArguments) -> Job:
+    name = f"{task}-{model.lower().replace(' ', '-')}"
+    run = run_on_digits(name, task, seed, arguments, MODELS[model])
+    return Job(run, partial(score, TASKS[task], arguments), {"task": task, "model": model, "seed": seed})
 
 
 def numbers(metrics: dict, scores: dict) -> dict:
@@ -105,9 +105,12 @@ def figure_of(rows: list[dict]) -> Figure:
         for place, model in enumerate(MODELS):
             of_both = [r for r in rows if (r["task"], r["model"]) == (task, model)]
             found = column(of_both, "unseen_count_accuracy")
-            axes.bar(place - 0.2, PAPER.get((task, model), np.nan), 0.36, color="0.8")
+            if (task, model) in PAPER:
+                bar = axes.bar(place - 0.2, PAPER[task, model], 0.36, color="0.8")
+                axes.bar_label(bar, fmt="{:.0%}", fontsize=8)
             if found:
-                axes.bar(place + 0.2, np.median(found), 0.36, color="tab:blue")
+                bar = axes.bar(place + 0.2, np.median(found), 0.36, color="tab:blue")
+                axes.bar_label(bar, fmt="{:.1%}", fontsize=8, label_type="center", color="w")
                 axes.plot(np.full(len(found), place + 0.2), found, "k.")
         axes.set_xticks(range(len(MODELS)), [model.replace(" with", "\nwith") for model in MODELS])
         axes.set_title(f"{task}: counting {TASKS[task]} digits, never seen", fontsize=10)
@@ -118,8 +121,6 @@ def figure_of(rows: list[dict]) -> Figure:
 
 
 def write_results(rows: list[dict], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(rows, folder / "generalisation.json")
     text = (
         "`python -m experiments.generalisation`: each row is its command, with a seed each; count "
         f"accuracy on {UNSEEN_IMAGES:,} images of MNIST's test digits with a count that no training "
@@ -127,21 +128,16 @@ def write_results(rows: list[dict], folder: Path) -> None:
         "on 10,000 images of these digits with the counts of training. Least / median / greatest over "
         "seeds; minutes of training, with whatever else the machine had to do.\n\n"
     )
-    (folder / "generalisation.md").write_text(text + markdown(lines(rows)))
-    figure_of(rows).savefig(folder / "generalisation.png", dpi=plots.DPI)
+    write("generalisation", folder, rows, text + markdown(lines(rows)), figure_of(rows))
 
 
 def main() -> None:
     arguments, rows = parse(SeedArguments), []
-    records = arguments.results_dir / "generalisation"
-    for seed in range(arguments.seeds):
-        for task, count in [*TASKS.items()][: 1 if arguments.quick else None]:
-            for model in MODELS:
-                run = run_of(task, model, seed, arguments)
-                record = scored(run, records, arguments, partial(score, count, arguments))
-                if record is not None:
-                    rows.append(row(run, record, numbers, task=task, model=model, seed=seed))
-                    write_results(rows, arguments.results_dir)
+    tasks = [*TASKS][: 1 if arguments.quick else None]
+    settings = itertools.product(range(arguments.seeds), tasks, MODELS)
+    jobs = [job_of(task, model, seed, arguments) for seed, task, model in settings]
+    for rows in rows_of(jobs, arguments.results_dir / "generalisation", arguments, numbers):
+        write_results(rows, arguments.results_dir)
     if rows:
         print(markdown(lines(rows)))
 

@@ -9,11 +9,13 @@ each in a process of its own (`python -m experiments.step_cost N`), which wants 
 done is not done again. Writes results/more_objects.{md,json,png}.
 """
 
+import itertools
 import json
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -21,12 +23,12 @@ from matplotlib.figure import Figure
 from air_tf import cli, plots, report
 from air_tf.config import PRESETS
 from air_tf.data import load_splits
-from air_tf.evaluation import evaluate
+from air_tf.evaluation import infer_all
 from air_tf.model import AIR
 from air_tf.run import read_json, write_json
 from experiments.digits import held_out_digits
-from experiments.runs import QUICK, ROOT, Run, SeedArguments, in_time, parse, row, scored
-from experiments.tables import column, markdown, run_columns, spread
+from experiments.runs import ROOT, Job, Run, SeedArguments, in_time, parse, rows_of, run_on_digits
+from experiments.tables import column, markdown, run_columns, spread, write
 
 SETTINGS = "two_digits", "five_digits", "nine_digits"  # presets
 SIZES = 1, 3, 6, 9, 12  # N, of which a step's time and memory are taken
@@ -43,32 +45,43 @@ def cost(max_objects: int, arguments: SeedArguments) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def growth(costs: list[dict], name: str) -> float | None:
-    """The exponent of a power law between half of the largest N and all of it; 1: in proportion."""
-    by_size = {c["max_objects"]: c[name] for c in costs}
-    largest = max(by_size, default=0)
-    half = by_size.get(largest / 2)
-    return None if half is None else float(np.log2(by_size[largest] / half))
+class Line(NamedTuple):
+    """A cost as a line in N, by least squares."""
+
+    fixed: float
+    an_object: float
+    off: float  # the farthest that a cost lies from it
 
 
-def run_of(setting: str, seed: int, arguments: SeedArguments) -> Run:
-    flags = f"--preset {setting} --digits {arguments.digits} --seed {seed}"
-    return Run(f"{setting}-seed{seed}", flags + f" {QUICK}" * arguments.quick)
+def line_through(costs: list[dict], name: str) -> Line | None:
+    """The line through the costs of this name; None of fewer than three."""
+    if len(costs) < 3:
+        return None
+    sizes, values = np.array([(c["max_objects"], c[name]) for c in costs], float).T
+    an_object, fixed = np.polyfit(sizes, values, 1)
+    off = np.abs(fixed + an_object * sizes - values).max()
+    return Line(float(fixed), float(an_object), float(off))
 
 
-def score(run: Run, arguments: SeedArguments, model: AIR, record: Path) -> dict:
-    """The metrics of images of held-out digits, and a picture of how the fullest are inferred."""
+def job_of(setting: str, seed: int, arguments: SeedArguments) -> Job:
+    run = run_on_digits(setting, setting, seed, arguments)
+    return Job(run, partial(draw, run, arguments), {"setting": setting, "seed": seed})
+
+
+def draw(run: Run, arguments: SeedArguments, model: AIR, record: Path) -> dict:
+    """A picture of how the fullest images of held-out digits are inferred."""
     config = cli.parse_run([*run.flags.split(), "--cache-dir", str(arguments.cache_dir)])
     split = held_out_digits(load_splits(config.data).splits)
-    scene, metrics = evaluate(model, split)
+    fullest = split[np.argsort(-split.counts, kind="stable")[:SHOWN]]
     record.mkdir(parents=True, exist_ok=True)
-    fullest = np.argsort(-split.counts, kind="stable")[:SHOWN]
-    report.progress(model, scene, split, fullest).savefig(record / "fullest.png", dpi=plots.DPI)
-    return metrics
+    figure = report.progress(model, infer_all(model, fullest), fullest, np.arange(len(fullest)))
+    figure.savefig(record / "fullest.png", dpi=plots.DPI)
+    return {}
 
 
 def numbers(metrics: dict, scores: dict) -> dict:
-    return {name: scores[name] for name in ("count_accuracy", "count_accuracy_by_count", "elbo")}
+    held_out = metrics.get("test_digits", metrics)
+    return {name: held_out[name] for name in ("count_accuracy", "count_accuracy_by_count", "elbo")}
 
 
 def lines(rows: list[dict]) -> list[dict[str, str]]:
@@ -117,7 +130,9 @@ def figure_of(rows: list[dict], costs: list[dict]) -> Figure:
         accuracy.legend(fontsize=8)
     sizes = [c["max_objects"] for c in costs]
     for axes, name, title in (time, "ms_per_step", "ms a step"), (memory, "megabytes", "memory (MB)"):
-        axes.plot(sizes, [c[name] for c in costs], "ko-", ms=4)
+        axes.plot(sizes, [c[name] for c in costs], "ko", ms=4)
+        if line := line_through(costs, name):
+            axes.plot(sizes, line.fixed + line.an_object * np.array(sizes), "0.5", lw=1)
         axes.set(title=title, xlabel="N, with 64 images of 100 x 100", xticks=sizes, ylim=(0, None))
     for axes in (accuracy, time, memory):
         axes.grid(alpha=0.3)
@@ -125,10 +140,7 @@ def figure_of(rows: list[dict], costs: list[dict]) -> Figure:
 
 
 def write_results(rows: list[dict], costs: list[dict], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    time, memory = growth(costs, "ms_per_step"), growth(costs, "megabytes")
-    growths = {"ms_per_step": time, "megabytes": memory}
-    write_json({"runs": rows, "costs": costs, "growth": growths}, folder / "more_objects.json")
+    time, memory = line_through(costs, "ms_per_step"), line_through(costs, "megabytes")
     text = ""
     if rows:
         text += (
@@ -141,14 +153,14 @@ def write_results(rows: list[dict], costs: list[dict], folder: Path) -> None:
             "\nA training step of 64 images of 100 x 100 pixels, each N in a process of its own "
             "(`python -m experiments.step_cost N`). "
         )
-        if time is not None and memory is not None:
+        if time and memory:
             text += (
-                "From half of the largest N to all of it time grows as N to the power of "
-                f"{time:.2f}, memory of {memory:.2f}."
+                f"Time is {time.fixed:.0f} ms and {time.an_object:.0f} ms an object, within "
+                f"{time.off:.0f} ms of this line; memory {memory.fixed:.0f} MB and "
+                f"{memory.an_object:.0f} MB an object, within {memory.off:.0f} MB."
             )
         text += "\n\n" + markdown(cost_lines(costs))
-    (folder / "more_objects.md").write_text(text)
-    figure_of(rows, costs).savefig(folder / "more_objects.png", dpi=plots.DPI)
+    write("more_objects", folder, {"runs": rows, "costs": costs}, text, figure_of(rows, costs))
 
 
 def main() -> None:
@@ -161,13 +173,10 @@ def main() -> None:
             write_json(cost(size, arguments), path)
         if path.exists():
             costs.append(read_json(path))
-    for seed in range(arguments.seeds):
-        for setting in SETTINGS[: 1 if arguments.quick else None]:
-            run = run_of(setting, seed, arguments)
-            record = scored(run, records, arguments, partial(score, run, arguments))
-            if record is not None:
-                rows.append(row(run, record, numbers, setting=setting, seed=seed))
-                write_results(rows, costs, arguments.results_dir)
+    settings = itertools.product(range(arguments.seeds), SETTINGS[: 1 if arguments.quick else None])
+    jobs = [job_of(setting, seed, arguments) for seed, setting in settings]
+    for rows in rows_of(jobs, records, arguments, numbers):
+        write_results(rows, costs, arguments.results_dir)
     write_results(rows, costs, arguments.results_dir)
     print((arguments.results_dir / "more_objects.md").read_text())
 

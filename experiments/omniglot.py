@@ -23,11 +23,10 @@ from PIL import Image, ImageDraw
 from air_tf import cli, plots, report
 from air_tf.config import OMNIGLOT
 from air_tf.data import Split, load_splits
-from air_tf.evaluation import evaluate
+from air_tf.evaluation import infer_all
 from air_tf.model import AIR
-from air_tf.run import write_json
-from experiments.runs import QUICK_MODEL, Run, SeedArguments, parse, row, scored
-from experiments.tables import column, markdown, run_columns, spread
+from experiments.runs import QUICK_MODEL, Job, Run, SeedArguments, parse, rows_of
+from experiments.tables import column, markdown, run_columns, spread, write
 
 MOST_STROKES = 6
 SHOWN = 8  # drawings in a picture
@@ -57,24 +56,18 @@ def made_up(folder: Path) -> Path:
     return folder
 
 
-def run_of(strokes: int, seed: int, arguments: Arguments) -> Run:
-    quick = f"{QUICK_MODEL} " * arguments.quick
-    flags = f"--preset omniglot {quick}--max-objects {strokes} --seed {seed}"
-    return Run(f"omniglot-{strokes}-seed{seed}", flags)
-
-
-def score(split: Split, model: AIR, record: Path) -> dict:
-    """The metrics of the held-out alphabets, and a picture of how their drawings are built up."""
-    scene, metrics = evaluate(model, split)
+def draw(split: Split, model: AIR, record: Path) -> dict:
+    """A picture of how drawings of the held-out alphabets are built up."""
+    scene = infer_all(model, split)
     chosen = np.linspace(0, len(split) - 1, SHOWN).astype(int)
     record.mkdir(parents=True, exist_ok=True)
     report.progress(model, scene, split, chosen).savefig(record / "parts.png", dpi=plots.DPI)
-    return metrics
+    return {}
 
 
 def numbers(metrics: dict, scores: dict) -> dict:
     kept = ("elbo", "log_px", "kl_count", "kl_where", "kl_what", "pixel_mse", "mean_count")
-    return {name: scores[name] for name in kept}
+    return {name: metrics[name] for name in kept}
 
 
 def lines(rows: list[dict]) -> list[dict[str, str]]:
@@ -109,16 +102,13 @@ def figure_of(rows: list[dict]) -> Figure:
 
 
 def write_results(rows: list[dict], what: str, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(rows, folder / "omniglot.json")
     text = (
-        "`python -m experiments.omniglot --omniglot FOLDER_OR_ZIP`: each row is its command, with a "
-        f"seed each, evaluated on the alphabets held out. {what} Pixel scale "
+        "`python -m experiments.omniglot`: each row is its command, with a seed each and this command's "
+        f"`--omniglot`, evaluated on the alphabets held out. {what} Pixel scale "
         f"{OMNIGLOT.model.pixel_scale}. Least / median / greatest over seeds; minutes of training, with "
         "whatever else the machine had to do.\n\n"
     )
-    (folder / "omniglot.md").write_text(text + markdown(lines(rows)))
-    figure_of(rows).savefig(folder / "omniglot.png", dpi=plots.DPI)
+    write("omniglot", folder, rows, text + markdown(lines(rows)), figure_of(rows))
 
 
 def main() -> None:
@@ -130,19 +120,17 @@ def main() -> None:
     dataset, records = load_splits(data), arguments.results_dir / "omniglot"
     sizes = {name: f"{len(split):,}" for name, split in dataset.splits.items()}
     what = f"{sizes['train']} drawings to train on, {sizes['test']} of other alphabets."
+    place = ("--omniglot", omniglot) if omniglot else ()
+    quick = f"{QUICK_MODEL} " * arguments.quick
+    jobs = []
     for seed in range(arguments.seeds):
         for strokes in range(1, 3 if arguments.quick else MOST_STROKES + 1):
-            run = run_of(strokes, seed, arguments)
-            record = scored(
-                run,
-                records,
-                arguments,
-                partial(score, dataset.splits["test"]),
-                ["--omniglot", omniglot] if omniglot else [],
-            )
-            if record is not None:
-                rows.append(row(run, record, numbers, strokes=strokes, seed=seed))
-                write_results(rows, what, arguments.results_dir)
+            flags = f"--preset omniglot {quick}--max-objects {strokes} --seed {seed}"
+            run = Run(f"omniglot-{strokes}-seed{seed}", flags, place, dataset.fingerprint)
+            score = partial(draw, dataset.splits["test"])
+            jobs.append(Job(run, score, {"strokes": strokes, "seed": seed}))
+    for rows in rows_of(jobs, records, arguments, numbers):
+        write_results(rows, what, arguments.results_dir)
     if rows:
         print(markdown(lines(rows)))
 

@@ -12,9 +12,9 @@ The images with labels are of MNIST's training digits, the 5,000 to test on of i
 done is not done again. Writes results/representation.{md,json,png}.
 """
 
-import dataclasses
 import itertools
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -24,25 +24,29 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from air_tf import cli, plots
-from air_tf.config import REPRESENTATION, DataConfig
+from air_tf import cli
+from air_tf.config import DataConfig
 from air_tf.data import Split, load_splits
-from air_tf.evaluation import infer_all
+from air_tf.evaluation import evaluate, infer_all
 from air_tf.model import AIR
 from air_tf.run import load_model, read_json, write_json
 from experiments.digits import apart, held_out_digits
-from experiments.runs import FAILURE, QUICK, Run, SeedArguments, in_time, parse, scored, train
-from experiments.tables import markdown, spread
-from experiments.vae import vae_of
+from experiments.runs import Job, Run, SeedArguments, in_time, parse, rows_of, run_on_digits, train
+from experiments.tables import column, markdown, run_columns, spread, write
+from experiments.vae import VAE, evaluate_vae, vae_of
 
 LABELS = 100, 300, 1_000, 3_000, 10_000, 30_000
 TEST_IMAGES = 5_000
 TASKS = {"sum": 19, "ascending": 2}  # classes
 TITLES = {"sum": "sum of two digits", "ascending": "ascending from left to right?"}
-SEEN = "AIR", "VAE", "CNN"  # what the network sees: latents, or the pixels
+NAMES = {  # what the network sees: latents, or the pixels
+    "AIR": "DAIR with attention", "VAE": "plain VAE", "CNN": "CNN on pixels",
+}  # fmt: skip
+SEEN = tuple(NAMES)
 UNITS, DROPOUT = 256, 0.3  # of the small network's layers
 NOISE = 0.1  # on latents; these stay in units of the prior, where those that say nothing are almost 0
 BATCH_SIZE, LEARNING_RATE = 128, 1e-3  # falling to 0 as a cosine
+GUESSED = {"sum": 0.1, "ascending": 0.5}  # by the most frequent answer
 PAPER = 0.95  # both tasks, with the most labels; read off its plots
 
 
@@ -54,11 +58,6 @@ class Budget(NamedTuple):
 
     def steps(self, labels: int) -> int:
         return max(int(self.steps_a_label * labels), self.least)
-
-
-def air_run(seed: int, arguments: SeedArguments) -> Run:
-    flags = f"--preset representation --digits {arguments.digits} --seed {seed}"
-    return Run(f"representation-air-seed{seed}", flags + f" {QUICK}" * arguments.quick)
 
 
 def features_of(seen: str, model, split: Split) -> np.ndarray:
@@ -133,56 +132,81 @@ def answers_from(
     return network.predict(features, batch_size=1000, verbose=0).argmax(axis=-1)
 
 
-def own_score(split: Split, model: AIR, record: Path) -> dict:
-    """How many of the two digits AIR itself finds."""
-    return {"count_accuracy": float(np.mean(infer_all(model, split).counts == split.counts))}
+def images_of_pairs(arguments: SeedArguments, most_labels: int) -> tuple[Split, Split]:
+    """Images of two digits, to learn from and, of other digits, to test on."""
+    config = DataConfig(
+        digits=arguments.digits, digit_counts=(2,), cache_dir=str(arguments.cache_dir),
+        train_images=most_labels, test_images=40 if arguments.quick else TEST_IMAGES,
+    )  # fmt: skip
+    splits = load_splits(config).splits
+    return splits["train"], held_out_digits(splits)
 
 
-def records_of(seed: int, arguments: SeedArguments, sizes: tuple[int, ...], budget: Budget):
-    """Yields a record for each accuracy of this seed: those that were measured, then new ones."""
-    folder, run = arguments.results_dir / "representation", air_run(seed, arguments)
-    shared = {"digits": arguments.digits, "cache_dir": str(arguments.cache_dir)}
-    small = {"train_images": max(sizes), "test_images": 40 if arguments.quick else TEST_IMAGES}
-    pairs = load_splits(DataConfig(**shared, digit_counts=(2,), **small)).splits
-    train_split, test_split = pairs["train"], held_out_digits(pairs)
-    record = scored(run, folder, arguments, partial(own_score, test_split))
-    if record is None:
-        return
-    if (record / FAILURE).exists():
-        raise ValueError(f"Expected AIR of seed {seed} to be trained. Received: {record / FAILURE}.")
-    wanted = list(itertools.product(SEEN, TASKS, sizes))
-    path_of = {key: record / "{}-{}-{}.json".format(*key) for key in wanted}
-    yield from (read_json(path) for path in path_of.values() if path.exists())
-    left = [key for key, path in path_of.items() if not path.exists()]
-    if not left or not in_time(arguments):
-        return
-    air_folder = train(run, arguments)
-    air, config = load_model(air_folder), cli.parse_run(run.flags.split())
-    for seen in SEEN:
-        of_it = [key for key in left if key[0] == seen]
-        if not of_it or not in_time(arguments):
-            continue
-        model = air
-        if seen == "VAE":
-            data = dataclasses.replace(config.data, **shared)
-            unlabelled, kept = load_splits(data).splits["train"].images, air_folder / "vae.weights.h5"
-            model = vae_of(unlabelled, seed, air, config.training, kept)
-        train_features, test_features = (features_of(seen, model, s) for s in (train_split, test_split))
-        for key in (key for key in of_it if in_time(arguments)):
+def vae_beside(air: AIR, seed: int, run: Run, arguments: SeedArguments) -> VAE:
+    """A VAE trained on AIR's images as long as AIR; its weights are kept in AIR's folder."""
+    config = cli.parse_run([*run.flags.split(), "--cache-dir", str(arguments.cache_dir)])
+    images = load_splits(config.data).splits["train"].images
+    kept = arguments.runs_dir.resolve() / run.name / "vae.weights.h5"
+    return vae_of(images, seed, air, config.training, kept)
+
+
+def score(seed: int, run: Run, split: Split, arguments: SeedArguments, air: AIR, record: Path) -> dict:
+    """How well AIR and the VAE describe the images."""
+    metrics = evaluate(air, split).metrics
+    return {
+        "AIR": {name: metrics[name] for name in ("count_accuracy", "elbo", "pixel_mse")},
+        "VAE": evaluate_vae(vae_beside(air, seed, run, arguments), split),
+    }
+
+
+def job_of(seed: int, test_split: Split, arguments: SeedArguments) -> Job:
+    run = run_on_digits("representation-air", "representation", seed, arguments)
+    return Job(run, partial(score, seed, run, test_split, arguments), {"seed": seed})
+
+
+def numbers(metrics: dict, scores: dict) -> dict:
+    return scores
+
+
+def measure(
+    job: Job,
+    left: dict[tuple[str, str, int], Path],
+    splits: tuple[Split, Split],
+    arguments: SeedArguments,
+    budget: Budget,
+) -> Iterator[None]:
+    """Measures the accuracies that are left of a seed, while there is time; yields after each.
+
+    Args:
+        job: of the seed's AIR.
+        left: the file of each accuracy, under what is seen, the task, and the number of labels.
+        splits: to learn from and to test on.
+        arguments: `SeedArguments`.
+        budget: of the small network.
+    """
+    (train_split, test_split), seed = splits, job.fields["seed"]
+    air, lie_apart = load_model(train(job.run, arguments)), apart(test_split.boxes)
+    for seen, keys in itertools.groupby(left, key=lambda key: key[0]):
+        model = vae_beside(air, seed, job.run, arguments) if seen == "VAE" else air
+        train_features, test_features = (features_of(seen, model, split) for split in splits)
+        for key in keys:
+            if not in_time(arguments):
+                return
             _, task, labels = key
             train_set, targets = (
                 (train_features, targets_of(task, train_split)),
                 targets_of(task, test_split),
             )
             answers = answers_from(seen, task, labels, train_set, test_features, seed, budget)
-            right, lie_apart = (answers == targets)[targets >= 0], apart(test_split.boxes)[targets >= 0]
+            asked, right = targets >= 0, answers == targets
             result = {
                 "seen": seen, "task": task, "labels": labels, "seed": seed,
-                "accuracy": float(np.mean(right)), "accuracy_apart": float(np.mean(right[lie_apart])),
+                "accuracy": float(np.mean(right[asked])),
+                "accuracy_apart": float(np.mean(right[asked & lie_apart])),
             }  # fmt: skip
-            write_json(result, path_of[key])
+            write_json(result, left[key])
             print(result, flush=True)
-            yield result
+            yield
 
 
 def lines(rows: list[dict], sizes) -> list[dict[str, str]]:
@@ -195,26 +219,27 @@ def lines(rows: list[dict], sizes) -> list[dict[str, str]]:
             for labels in sizes
         }
         most = [r["accuracy_apart"] for r in of_both if r["labels"] == max(sizes)]
-        result.append({"task": task, "from": seen} | accuracies | {"digits apart": spread(most, ".1%")})
+        more = {"digits apart": spread(most, ".1%"), "seeds": str(len(most))}
+        result.append({"task": task, "from": NAMES[seen]} | accuracies | more)
     return result
 
 
 def figure_of(rows: list[dict]) -> Figure:
     """Accuracy against labels: medians, and the range over seeds."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    names = {"AIR": "AIR's latents", "VAE": "a plain VAE's latents", "CNN": "CNN on pixels"}
     for axes, task in zip(figure.subplots(1, len(TASKS)), TASKS):
         of_task = [r for r in rows if r["task"] == task]
         for seen, colour in zip(SEEN, ("tab:red", "tab:blue", "0.3")):
             of_both = [r for r in of_task if r["seen"] == seen]
             labels = sorted({r["labels"] for r in of_both})
             values = [[r["accuracy"] for r in of_both if r["labels"] == n] for n in labels]
-            axes.plot(labels, list(map(np.median, values)), "o-", color=colour, label=names[seen], ms=4)
+            axes.plot(labels, list(map(np.median, values)), "o-", color=colour, label=NAMES[seen], ms=4)
             if labels:
                 axes.fill_between(
                     labels, *zip(*((min(v), max(v)) for v in values)), color=colour, alpha=0.2
                 )
         axes.axhline(PAPER, color="0.6", ls=":", lw=1, label="paper, most labels")
+        axes.axhline(GUESSED[task], color="0.6", ls="--", lw=1, label="guessed")
         axes.set(xscale="log" if of_task else "linear", xlabel="labels", ylim=(0, 1), title=TITLES[task])
         axes.yaxis.set_major_formatter("{x:.0%}")
         axes.grid(alpha=0.3)
@@ -222,32 +247,66 @@ def figure_of(rows: list[dict]) -> Figure:
     return figure
 
 
-def write_results(rows: list[dict], sizes, folder: Path) -> None:
-    write_json(rows, folder / "representation.json")
-    steps = REPRESENTATION.training.steps
+def run_lines(runs: list[dict]) -> list[dict[str, str]]:
+    """The table of the models whose latents are seen, on the images to test on."""
+    result = []
+    for model, made in ("AIR", run_columns(runs)), ("VAE", {}):
+        scores = column(runs, model)
+        measured = {
+            "latents of": NAMES[model],
+            "count accuracy": spread([s.get("count_accuracy") for s in scores], ".1%"),
+            "ELBO (nats)": spread([s["elbo"] for s in scores], ".0f"),
+            "pixel MSE": spread([s["pixel_mse"] for s in scores], ".4f"),
+            "latents in use": spread([s.get("latents_in_use") for s in scores], "d"),
+        }
+        result.append(measured | dict.fromkeys(run_columns(runs), "as above") | made)
+    return result
+
+
+def write_results(runs: list[dict], rows: list[dict], sizes, folder: Path) -> None:
     text = (
         "`python -m experiments.representation`: accuracy on 5,000 images of two of MNIST's test "
         "digits (of 'ascending', without those of two equal ones), against the number of labels. Least "
         "/ median / greatest over seeds. Digits apart: with the most labels, on the images where no two "
-        "boxes overlap, as in the paper. The small networks were chosen by seed 0 on these images. "
-        "AIR, which is DAIR with attention here: "
-        f"`python train.py --preset representation --digits mnist --seed SEED`, {steps:,} steps on the "
-        "benchmark's images; the VAE as many.\n\n"
+        "boxes overlap, as in the paper. The small networks were chosen by seed 0 on these images; they "
+        f"learn for {Budget().steps_a_label} steps of {BATCH_SIZE} images a label, at least "
+        f"{Budget().least:,}.\n\n"
     )
-    (folder / "representation.md").write_text(text + markdown(lines(rows, sizes)))
-    figure_of(rows).savefig(folder / "representation.png", dpi=plots.DPI)
+    if rows:
+        text += markdown(lines(rows, sizes))
+    if column(runs, "AIR"):
+        text += (
+            "\nThe models, trained on the benchmark's images, evaluated on the same 5,000; minutes of "
+            "training, with whatever else the machine had to do.\n\n"
+        ) + markdown(run_lines(runs))
+    write("representation", folder, {"runs": runs, "accuracies": rows}, text, figure_of(rows))
 
 
 def main() -> None:
-    arguments, rows = parse(SeedArguments), []
+    arguments, runs = parse(SeedArguments), []
     sizes, budget = ((20, 40), Budget(0, 2)) if arguments.quick else (LABELS, Budget())
-    arguments.results_dir.mkdir(parents=True, exist_ok=True)
-    for seed in range(arguments.seeds):
-        for record in records_of(seed, arguments, sizes, budget):
-            rows.append(record)
-            write_results(rows, sizes, arguments.results_dir)
-    if rows:
-        print(markdown(lines(rows, sizes)))
+    records = arguments.results_dir / "representation"
+    splits = images_of_pairs(arguments, max(sizes))
+    jobs = [job_of(seed, splits[1], arguments) for seed in range(arguments.seeds)]
+    wanted = list(itertools.product(SEEN, TASKS, sizes))
+    files = [
+        {key: records / job.run.name / "{}-{}-{}.json".format(*key) for key in wanted} for job in jobs
+    ]
+
+    def write_all(runs):
+        rows = [read_json(path) for of_job in files for path in of_job.values() if path.exists()]
+        write_results(runs, rows, sizes, arguments.results_dir)
+
+    for runs in rows_of(jobs, records, arguments, numbers):
+        write_all(runs)
+    trained = column(runs, "seed")
+    for job, of_job in zip(jobs, files):
+        left = {key: path for key, path in of_job.items() if not path.exists()}
+        if left and job.fields["seed"] in trained and in_time(arguments):
+            for _ in measure(job, left, splits, arguments, budget):
+                write_all(runs)
+    if runs:
+        print((arguments.results_dir / "representation.md").read_text())
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -21,13 +22,14 @@ import tyro
 
 from air_tf import cli
 from air_tf.model import AIR
-from air_tf.run import PLACES, as_json, load_model, read_json, write_json
+from air_tf.run import PLACES, differences, load_model, read_json, write_json
 from air_tf.trainer import Diverged
 from air_tf.training import Stopped
 from air_tf.training import train as train_run
 
 ROOT = Path(__file__).parents[1]
 FAILURE = "failure.txt"
+KEPT_OF_CONFIG = "model", "training", "versions", "git_commit", "digits_fingerprint"
 KEPT = "history.jsonl", "score.json", FAILURE, "metrics.json"
 QUICK_MODEL = (  # flags of a model and a training that take seconds
     "--max-objects 2 --steps 4 --batch-size 8 --steps-per-call 2 "
@@ -35,6 +37,7 @@ QUICK_MODEL = (  # flags of a model and a training that take seconds
 )
 QUICK = QUICK_MODEL + " --train-images 40 --test-images 40"  # of digits
 STARTED = time.monotonic()
+Score = Callable[[AIR, Path], dict]  # of a model and its record's folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +89,19 @@ def parse(kind):
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """One call of train.py."""
 
     name: str
     flags: str  # without those that say where
+    place: tuple[str, ...] = ()  # flags that say where the data is
+    fingerprint: str | None = None  # of the data, where the flags do not say which
+
+
+def run_on_digits(name: str, preset: str, seed: int, arguments: SeedArguments, flags: str = "") -> Run:
+    """A preset's run on images of the digits that the arguments name, with more flags."""
+    all_flags = f"--preset {preset} --digits {arguments.digits} --seed {seed}{flags}"
+    return Run(f"{name}-seed{seed}", all_flags + f" {QUICK}" * arguments.quick)
 
 
 def in_time(arguments: Arguments) -> bool:
@@ -103,23 +113,20 @@ def is_done(folder: Path) -> bool:
     return (folder / "metrics.json").exists() or (folder / FAILURE).exists()
 
 
-def train(run: Run, arguments: Arguments, place: Sequence[str] = ()) -> Path:
+def train(run: Run, arguments: Arguments) -> Path:
     """The run's folder, trained from where it was interrupted; a failed one leaves `failure.txt`.
 
-    Args:
-        run: to train.
-        arguments: `Arguments`.
-        place: flags that say where more is.
-
     Raises:
-        ValueError: bad flags, or a run of this name has other settings.
+        ValueError: bad flags, or a run of this name has other settings, its steps among them.
     """
     folder = arguments.runs_dir.resolve() / run.name
     if not is_done(folder):
         where = ["--cache-dir", arguments.cache_dir, "--runs-dir", folder.parent, "--name", folder.name]
         resume = ["--resume"] * (folder / "config.json").exists()
+        if resume:
+            check_settings(run, folder)
         try:
-            train_run(cli.parse_run([*run.flags.split(), *place, *map(str, where), *resume]))
+            train_run(cli.parse_run([*run.flags.split(), *run.place, *map(str, where), *resume]))
         except Diverged as error:
             print(f"{folder.name}: {error}", file=sys.stderr)
             (folder / FAILURE).write_text(f"{error}\n")
@@ -134,7 +141,7 @@ def check_settings(run: Run, folder: Path) -> dict:
     """The run's config.
 
     Raises:
-        ValueError: it was trained with other settings than those now under its name.
+        ValueError: it has other settings, or data, than those now under its name.
     """
     saved, wanted = read_json(folder / "config.json"), cli.parse_run(run.flags.split())
     unset = PLACES | {"image_shape", "dark_objects", "subtract_ground"}  # the data set's
@@ -142,14 +149,14 @@ def check_settings(run: Run, folder: Path) -> dict:
         unset |= {"baseline_learning_rate"}
     if wanted.data.digits == "auto":
         unset |= {"digits"}
-    for part in ("data", "model", "training"):
-        for name, value in as_json(dataclasses.asdict(getattr(wanted, part))).items():
-            was = saved.get(part, {}).get(name, value)
-            if was != value and name not in unset:
-                raise ValueError(
-                    f"Expected {folder} with {name}={value!r}. Received: {name}={was!r}; "
-                    "move the run away to train it anew."
-                )
+    differing = list(differences(saved, wanted, unset))
+    if run.fingerprint not in (None, saved.get("digits_fingerprint")):
+        differing.append(("data", "others", "those given"))
+    for name, was, value in differing:
+        raise ValueError(
+            f"Expected {folder} with {name}={value!r}. Received: {name}={was!r}; "
+            "move the run away to train it anew."
+        )
     return saved
 
 
@@ -157,7 +164,7 @@ def keep(folder: Path, record: Path) -> None:
     """Copies what the tables need of a run."""
     record.mkdir(parents=True, exist_ok=True)
     config = read_json(folder / "config.json")
-    kept = {name: config.get(name) for name in ("model", "training", "versions", "git_commit")}
+    kept = {name: config.get(name) for name in KEPT_OF_CONFIG}
     kept["data"] = {n: value for n, value in config.get("data", {}).items() if n not in PLACES}
     write_json(kept, record / "config.json")
     for name in KEPT:
@@ -165,21 +172,15 @@ def keep(folder: Path, record: Path) -> None:
             shutil.copy(folder / name, record)
 
 
-def scored(
-    run: Run,
-    records: Path,
-    arguments: Arguments,
-    score: Callable[[AIR, Path], dict],
-    place: Sequence[str] = (),
-) -> Path | None:
+def scored(run: Run, records: Path, arguments: Arguments, score: Score) -> Path | None:
     """The run's record, with `metrics.json` and `score.json`: of a run that was done or is trained now.
 
     Args:
         run: to look at.
         records: folder of the experiment's records.
         arguments: `Arguments`.
-        score: what is measured of the model, which may leave pictures in the record's folder.
-        place: flags that say where more is.
+        score: what is measured of the model beside `metrics.json`; it may leave pictures in the
+            record's folder.
 
     Returns:
         The record's folder; None where there was no time for the run.
@@ -188,7 +189,7 @@ def scored(
     if not is_done(record):
         if not in_time(arguments):
             return None
-        folder = train(run, arguments, place)
+        folder = train(run, arguments)
         check_settings(run, folder)
         record.mkdir(parents=True, exist_ok=True)
         if not (folder / FAILURE).exists():
@@ -196,6 +197,28 @@ def scored(
         keep(folder, record)
     check_settings(run, record)
     return record
+
+
+class Job(NamedTuple):
+    """A run, and what its row of the table is made of."""
+
+    run: Run
+    score: Score
+    fields: dict[str, Any]  # that say which run it is
+
+
+def rows_of(
+    jobs: Sequence[Job], records: Path, arguments: Arguments, numbers: Callable[[dict, dict], dict]
+) -> Iterator[list[dict]]:
+    """Yields the table's rows: those of all runs that were measured, then again with each new one."""
+    done = [job for job in jobs if is_done(records / job.run.name)]
+    rows = {}
+    for job in [*done, *(job for job in jobs if job not in done)]:
+        record = scored(job.run, records, arguments, job.score)
+        if record is not None:
+            rows[job.run] = row(job.run, record, numbers, **job.fields)
+            if len(rows) >= len(done):
+                yield [rows[j.run] for j in jobs if j.run in rows]
 
 
 def row(run: Run, record: Path, numbers: Callable[[dict, dict], dict], **fields) -> dict:

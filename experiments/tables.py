@@ -1,6 +1,12 @@
-"""Tables in Markdown."""
+"""Tables in Markdown, and the files of an experiment's results."""
+
+from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
+
+from air_tf import plots
+from air_tf.run import write_json
 
 
 def spread(values: list, form: str) -> str:
@@ -17,6 +23,14 @@ def markdown(lines: list[dict[str, str]]) -> str:
     """A table with a column for each key."""
     rows = [list(lines[0]), ["---"] * len(lines[0]), *(list(line.values()) for line in lines)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def write(name: str, folder: Path, numbers, text: str, figure: Figure) -> None:
+    """Writes NAME.json, NAME.md and NAME.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(numbers, folder / f"{name}.json")
+    (folder / f"{name}.md").write_text(text)
+    figure.savefig(folder / f"{name}.png", dpi=plots.DPI)
 
 
 def column(rows: list[dict], name: str) -> list:

@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 
 from air_tf.cell import normal
 from air_tf.config import ModelConfig, TrainingConfig
-from air_tf.data import batches
+from air_tf.data import Split, batches
 from air_tf.model import AIR
 from air_tf.networks import NormalParameters
 from air_tf.objectives.bounds import log_likelihood
@@ -49,13 +49,16 @@ class VAE(keras.Model):
         """q(z | x)."""
         return normal(*self.encoder(self.embedding(self.flat(x))))
 
+    def draw(self, z) -> tf.Tensor:
+        """Images in [0, 1] of latents `(B, L)`."""
+        return tf.sigmoid(self.decoder(z) + self.decoder_bias)
+
     def elbo(self, x, seed) -> tf.Tensor:
         """`(B,)`, nats."""
         q_z = self.q_z(x)
         z = q_z.mean() + q_z.stddev() * tf.random.stateless_normal(tf.shape(q_z.mean()), seed)
         p_z = normal(tf.zeros_like(z), tf.ones_like(z))
-        canvas = tf.sigmoid(self.decoder(z) + self.decoder_bias)
-        return log_likelihood(x, canvas, self.pixel_scale) - tfd.kl_divergence(q_z, p_z)
+        return log_likelihood(x, self.draw(z), self.pixel_scale) - tfd.kl_divergence(q_z, p_z)
 
     def train_step(self, data):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -80,5 +83,24 @@ def vae_of(images: np.ndarray, seed: int, like: AIR, training: TrainingConfig, k
     vae.fit(
         batches(images, training.batch_size, seed, 0, training.steps), steps_per_epoch=training.steps
     )
-    vae.save_weights(kept)
+    part = kept.with_name(f"part-{kept.name}")
+    vae.save_weights(part)
+    part.replace(kept)
     return vae
+
+
+def evaluate_vae(vae: VAE, split: Split) -> dict[str, float]:
+    """Its ELBO (nats), pixel MSE and latents in use on images: KL over 0.01 nats in the mean."""
+    elbos, errors, kls = [], [], []
+    for batch in np.array_split(split.float_images(), -(-len(split) // 1000)):
+        q_z = vae.q_z(batch)
+        elbos.append(vae.elbo(batch, (0, vae.seed)))
+        errors.append(tf.reduce_mean((vae.draw(q_z.mean()) - batch) ** 2, axis=(1, 2, 3)))
+        kls.append(tfd.Normal(q_z.mean(), q_z.stddev()).kl_divergence(tfd.Normal(0.0, 1.0)))
+    elbo, error, kl = (np.concatenate(values) for values in (elbos, errors, kls))
+    return {
+        "elbo": float(elbo.mean()),
+        "pixel_mse": float(error.mean()),
+        "latents": kl.shape[1],
+        "latents_in_use": int((kl.mean(axis=0) > 0.01).sum()),
+    }

@@ -9,9 +9,9 @@ import pytest
 from conftest import REPOSITORY
 from PIL import Image
 
-from air_tf import cli
+from air_tf import cli, run
 from air_tf.data import Split
-from experiments import generalisation, more_objects, representation
+from experiments import generalisation, more_objects, representation, runs
 from experiments.digits import apart
 from experiments.tables import markdown, spread
 
@@ -44,8 +44,11 @@ def test_generalisation(tmp_path, cache_dir):
 
 
 def test_representation(tmp_path, cache_dir):
-    rows = quickly("representation", tmp_path, cache_dir)
+    record = quickly("representation", tmp_path, cache_dir)
+    rows, [run] = record["accuracies"], record["runs"]
     assert len(rows) == 12 and all(0 <= r["accuracy"] <= 1 for r in rows)
+    assert run["VAE"]["latents"] == 2 * (8 + 3) and 0 < run["VAE"]["pixel_mse"] < 1
+    assert 0 <= run["AIR"]["count_accuracy"] <= 1
 
 
 def test_omniglot(tmp_path, cache_dir):
@@ -110,11 +113,46 @@ def test_apart_is_without_a_shared_area():
     assert apart(boxes).tolist() == [True, False, False]
 
 
-def test_growth_is_the_exponent_of_a_power_law():
-    costs = [{"max_objects": n, "ms_per_step": 3 * n**1.5} for n in (1, 3, 6, 12)]
-    assert more_objects.growth(costs, "ms_per_step") == pytest.approx(1.5)
-    assert more_objects.growth(costs[:2], "ms_per_step") is None
-    assert more_objects.growth([], "ms_per_step") is None
+def test_line_through_costs():
+    costs = [{"max_objects": n, "ms_per_step": 5 + 3 * n} for n in (1, 3, 6, 12)]
+    assert more_objects.line_through(costs, "ms_per_step") == pytest.approx((5, 3, 0))
+    assert more_objects.line_through(costs[:2], "ms_per_step") is None
+    bent = [{"max_objects": n, "ms_per_step": y} for n, y in ((0, 0), (1, 3), (2, 0))]
+    assert more_objects.line_through(bent, "ms_per_step") == pytest.approx((1, 0, 2))
+
+
+def interrupted(folder, flags):
+    """A run's folder, as training leaves it that was stopped before its first checkpoint."""
+    folder.mkdir()
+    run.write_config(cli.parse_run(flags.split()), "a fingerprint", folder)
+    return folder
+
+
+def test_a_run_goes_on_only_with_the_settings_it_was_begun_with(tmp_path):
+    flags = "--preset two_digits --digits embedded --steps 7"
+    interrupted(tmp_path / "a-run", flags)
+    longer = runs.Run("a-run", flags.replace("7", "9"))
+    with pytest.raises(ValueError, match=r"with steps=9. Received: steps=7; move the run away"):
+        runs.train(longer, runs.Arguments(runs_dir=tmp_path))
+
+
+def test_a_record_is_of_the_data_it_was_made_of(tmp_path):
+    flags = "--preset omniglot --steps 7"
+    folder = interrupted(tmp_path / "a-run", flags)
+    run_of = lambda fingerprint: runs.Run("a-run", flags, (), fingerprint)  # noqa: E731
+    assert runs.check_settings(run_of("a fingerprint"), folder)["training"]["steps"] == 7
+    with pytest.raises(ValueError, match="with data='those given'"):
+        runs.check_settings(run_of("another"), folder)
+
+
+def test_rows_of_measured_runs_come_first_and_together(tmp_path, monkeypatch):
+    jobs = [runs.Job(runs.Run(name, ""), lambda model, record: {}, {"name": name}) for name in "abcd"]
+    for name in "bd":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text("{}")
+    monkeypatch.setattr(runs, "scored", lambda job, records, *_: records / job.name)
+    monkeypatch.setattr(runs, "row", lambda run, record, numbers, name: name)
+    assert list(runs.rows_of(jobs, tmp_path, None, None)) == [["b", "d"], ["a", "b", "d"], list("abcd")]
 
 
 def test_spread_and_table():
