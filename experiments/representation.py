@@ -257,7 +257,7 @@ def run_lines(runs: list[dict]) -> list[dict[str, str]]:
             "count accuracy": spread([s.get("count_accuracy") for s in scores], ".1%"),
             "ELBO (nats)": spread([s["elbo"] for s in scores], ".0f"),
             "pixel MSE": spread([s["pixel_mse"] for s in scores], ".4f"),
-            "latents in use": spread([s.get("latents_in_use") for s in scores], "d"),
+            "latents in use": spread([s.get("latents_in_use") for s in scores], ".0f"),
         }
         result.append(measured | dict.fromkeys(run_columns(runs), "as above") | made)
     return result
