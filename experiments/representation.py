@@ -193,10 +193,8 @@ def measure(
             if not in_time(arguments):
                 return
             _, task, labels = key
-            train_set, targets = (
-                (train_features, targets_of(task, train_split)),
-                targets_of(task, test_split),
-            )
+            train_set = train_features, targets_of(task, train_split)
+            targets = targets_of(task, test_split)
             answers = answers_from(seen, task, labels, train_set, test_features, seed, budget)
             asked, right = targets >= 0, answers == targets
             result = {
