@@ -123,7 +123,7 @@ def figure_of(rows: list[dict], costs: list[dict]) -> Figure:
         of_it = [r["count_accuracy_by_count"] for r in done if r["setting"] == setting]
         counts = list(map(int, of_it[0]))
         medians = [np.median([by_count[str(n)] for by_count in of_it]) for n in counts]
-        accuracy.plot(counts, medians, "o-", ms=4, label=setting)
+        accuracy.plot(counts, medians, "o-", ms=4, label=setting, zorder=-max(counts))
     accuracy.set(title="count accuracy", xlabel="digits in the image", ylim=(0, 1.02), xticks=range(10))
     accuracy.yaxis.set_major_formatter("{x:.0%}")
     if done:
