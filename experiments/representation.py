@@ -12,6 +12,7 @@ The images with labels are of MNIST's training digits, the 5,000 to test on of i
 done is not done again. Writes results/representation.{md,json,png}.
 """
 
+import gc
 import itertools
 import sys
 from collections.abc import Iterator
@@ -116,6 +117,8 @@ def answers_from(
         seed: of weights, order and dropout.
         budget: how long to learn at most.
     """
+    keras.backend.clear_session()  # of the network before, with its images
+    gc.collect()
     keras.utils.set_random_seed(seed)
     seen_features, targets = (values[:labels] for values in train_set)
     kept = targets >= 0
