@@ -117,7 +117,9 @@ def figure_of(rows: list[dict]) -> Figure:
         axes.set_title(f"{task}: counting {TASKS[task]} digits, never seen", fontsize=10)
         axes.set_ylim(0, 1.08)
         axes.yaxis.set_major_formatter("{x:.0%}")
-    figure.supxlabel("grey: paper, read off a plot; blue, and its number: air_tf, median; dots: its seeds", fontsize=8)
+    figure.supxlabel(
+        "grey: paper, read off a plot; blue, and its number: air_tf, median; dots: its seeds", fontsize=8
+    )
     return figure
 
 

@@ -47,7 +47,7 @@ def test_representation(tmp_path, cache_dir):
     record = quickly("representation", tmp_path, cache_dir)
     rows, [run] = record["accuracies"], record["runs"]
     assert len(rows) == 12 and all(0 <= r["accuracy"] <= 1 for r in rows)
-    assert run["VAE"]["latents"] == 2 * (8 + 3) and 0 < run["VAE"]["pixel_mse"] < 1
+    assert run["VAE"]["latents"] == 2 * (4 + 3) and 0 < run["VAE"]["pixel_mse"] < 1
     assert 0 <= run["AIR"]["count_accuracy"] <= 1
 
 
