@@ -74,7 +74,7 @@ def test_a_run_that_diverged_is_a_result(arguments, trained):
 def test_a_run_of_other_settings_is_refused(arguments, trained):
     folder = runs.train(RUN, arguments)
     assert runs.check_settings(RUN, folder)["git_commit"] == "abc"
-    other = dataclasses.replace(RUN, flags=RUN.flags.replace("700", "800"))
+    other = RUN._replace(flags=RUN.flags.replace("700", "800"))
     with pytest.raises(ValueError, match="with steps=800. Received: steps=700"):
         runs.check_settings(other, folder)
 
