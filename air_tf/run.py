@@ -115,13 +115,14 @@ def differences(saved: dict, config: Config, free: set[str]) -> Iterator[tuple[s
     """Yields the fields that are others in a saved config: name, saved value, the config's.
 
     Args:
-        saved: what `read_config` returns; a field that it lacks had its default.
+        saved: what `read_config` returns; a field that it lacks had its default, a part that it
+            lacks is not compared.
         config: `Config`.
         free: names of fields that may differ.
     """
     defaults = as_json(dataclasses.asdict(Config()))
     for part, values in as_json(dataclasses.asdict(config)).items():
-        for name, value in values.items() if part != "run" else ():
+        for name, value in values.items() if part in saved and part != "run" else ():
             was = saved[part].get(name, defaults[part][name])
             if name not in free and was != value:
                 yield name, was, value

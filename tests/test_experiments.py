@@ -145,6 +145,12 @@ def test_a_record_is_of_the_data_it_was_made_of(tmp_path):
         runs.check_settings(run_of("another"), folder)
 
 
+def test_what_a_record_lacks_is_a_default_or_not_compared():
+    config = cli.parse_run(["--max-objects", "2", "--digits", "mnist"])
+    assert list(run.differences({"model": {}}, config, set())) == [("max_objects", 3, 2)]
+    assert not list(run.differences({"model": {}}, config, {"max_objects"}))
+
+
 def test_rows_of_measured_runs_come_first_and_together(tmp_path, monkeypatch):
     jobs = [runs.Job(runs.Run(name, ""), lambda model, record: {}, {"name": name}) for name in "abcd"]
     for name in "bd":
