@@ -145,8 +145,8 @@ def write_results(rows: list[dict], costs: list[dict], folder: Path) -> None:
     if rows:
         text += (
             "`python -m experiments.more_objects`: each row is its command, with a seed each, evaluated "
-            "on 10,000 images of MNIST's test digits. Least / median / greatest over seeds; minutes of "
-            "training, with whatever else the machine had to do.\n\n"
+            "on 10,000 images of MNIST's test digits. Least / median / greatest over seeds, of two "
+            "both; minutes of training, with whatever else the machine had to do.\n\n"
         ) + markdown(lines(rows))
     if costs:
         text += (

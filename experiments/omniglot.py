@@ -105,8 +105,8 @@ def write_results(rows: list[dict], what: str, folder: Path) -> None:
     text = (
         "`python -m experiments.omniglot`: each row is its command, with a seed each and this command's "
         f"`--omniglot`, evaluated on the alphabets held out. {what} Pixel scale "
-        f"{OMNIGLOT.model.pixel_scale}. Least / median / greatest over seeds; minutes of training, with "
-        "whatever else the machine had to do.\n\n"
+        f"{OMNIGLOT.model.pixel_scale}. Least / median / greatest over seeds, of two both; minutes of "
+        "training, with whatever else the machine had to do.\n\n"
     )
     write("omniglot", folder, rows, text + markdown(lines(rows)), figure_of(rows))
 

@@ -10,12 +10,12 @@ from air_tf.run import write_json
 
 
 def spread(values: list, form: str) -> str:
-    """Least, median and greatest; with one value, that; of None nothing."""
+    """Least, median and greatest; of one or two values those; of None nothing."""
     values = [value for value in values if value is not None]
     if not values:
         return "-"
-    if len(values) == 1:
-        return format(values[0], form)
+    if len(values) < 3:
+        return " / ".join(format(value, form) for value in sorted(values))
     return " / ".join(format(f(values), form) for f in (np.min, np.median, np.max))
 
 

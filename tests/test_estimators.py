@@ -136,7 +136,7 @@ def test_summary_counts_and_spreads():
     line = estimators_table.summary(rows, {"nvil": 20.0})
     assert line["runs"] == "4, 3 done"
     assert line["reach 95%"] == "3 of 4" and line["reach 98%"] == "2 of 4"
-    assert line["seconds to 98%"] == "40 / 40 / 40"
+    assert line["seconds to 98%"] == "40 / 40"
     assert line["count accuracy"] == "97.00% / 98.00% / 98.00%"
     assert line["IWAE-100, n sampled"] == "630.0" and line["of runs"] == "1"
     assert estimators_table.summary([run(usual_cost=False)], {"nvil": 20.0})["seconds to 98%"] == "-"

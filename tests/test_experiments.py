@@ -163,7 +163,7 @@ def test_rows_of_measured_runs_come_first_and_together(tmp_path, monkeypatch):
 
 def test_spread_and_table():
     assert spread([0.5, None, 0.25, 1.0], ".0%") == "25% / 50% / 100%"
-    assert spread([3], "d") == "3" and spread([None], "d") == "-"
+    assert spread([3], "d") == "3" and spread([3, 1], "d") == "1 / 3" and spread([None], "d") == "-"
     assert markdown([{"a": "1", "b": "2"}]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
 
 
