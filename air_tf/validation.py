@@ -1,0 +1,63 @@
+"""What is read from disk is checked against a schema, and what is wrong with it fits in one line."""
+
+import functools
+import reprlib
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+MOST_JSON_BYTES = 256 * 2**20  # of one file, more than any that this program writes
+
+
+@functools.cache
+def _adapter(schema) -> pydantic.TypeAdapter:
+    return pydantic.TypeAdapter(schema)
+
+
+def first_error(error: pydantic.ValidationError) -> str:
+    """The first thing that is wrong, in one line: where it is, what is wrong, and what came."""
+    detail = error.errors(include_url=False)[0]
+    place = ".".join(map(str, detail["loc"]))
+    received = reprlib.repr(detail["input"])
+    return f"{place}: {detail['msg']} (got {received})" if place else f"{detail['msg']} (got {received})"
+
+
+def parse_json(text: bytes | str, schema, expected: str, source: str) -> Any:
+    """Parses JSON that has to follow a schema.
+
+    Args:
+        text: JSON in UTF-8.
+        schema: a type that pydantic knows, a dataclass or a `BaseModel` for example.
+        expected: what the text should be, for the error.
+        source: where it comes from, for the error.
+
+    Raises:
+        ValueError: the text is no JSON, or does not follow the schema.
+    """
+    try:
+        return _adapter(schema).validate_json(text)
+    except pydantic.ValidationError as error:
+        raise ValueError(f"Expected {expected} in {source}. Received: {first_error(error)}") from None
+
+
+def read_json(path: Path, schema, expected: str) -> Any:
+    """Reads a JSON file that has to follow a schema.
+
+    Args:
+        path: of a file of at most MOST_JSON_BYTES.
+        schema: a type that pydantic knows.
+        expected: what the file should be, for the error.
+
+    Raises:
+        ValueError: the file is too large, no JSON, or does not follow the schema.
+        OSError: it cannot be read.
+    """
+    if not path.is_file():
+        raise ValueError(f"Expected {expected} in {path}. Received: no such file.")
+    size = path.stat().st_size
+    if size > MOST_JSON_BYTES:
+        raise ValueError(
+            f"Expected {expected} of at most {MOST_JSON_BYTES:,} bytes. Received: {path} with {size:,}."
+        )
+    return parse_json(path.read_bytes(), schema, expected, str(path))
