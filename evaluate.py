@@ -16,6 +16,7 @@ from air_tf.config import DataConfig
 from air_tf.data import load_splits
 from air_tf.evaluation import check_images_fit, evaluate_fully, importance_bounds
 from air_tf.folders import check_replaceable, replace_folder
+from air_tf.paths import expand
 from air_tf.run import load_model, read_config, read_history, write_json
 from air_tf.serving import ServedModel
 
@@ -75,10 +76,9 @@ def parse(arguments: list[str] | None = None) -> EvaluateConfig:
     run, dataset = cli.peek(arguments, "--run", "--dataset")
     default = EvaluateConfig()
     if run:
-        trained_on = read_config(Path(run).expanduser())["data"]
-        if dataset in ("", trained_on["dataset"]):
-            kept = dataclasses.asdict(default.data) | trained_on
-            data = DataConfig.from_json(kept | {"cache_dir": DataConfig.cache_dir})
+        data = read_config(expand(run)).data
+        if dataset in ("", data.dataset):
+            data = dataclasses.replace(data, cache_dir=DataConfig.cache_dir)
             default = dataclasses.replace(default, data=data)
     return cli.parse(EvaluateConfig, arguments, default=default)
 

@@ -5,11 +5,30 @@ implementations that published figures on it; the rest are settings that train w
 """
 
 import dataclasses
+import json
 import math
 import os
-from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal
 
 import tyro
+from pydantic import Field
+
+from air_tf.validation import parse_json, settings
+
+# Bounds keep what a user may ask for within what float32 and a machine can hold; air_tf.memory
+# compares the sizes that follow from them together with the memory that there is.
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+CountOrNone = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Images = Annotated[int, Field(ge=1, le=100_000_000)]
+Units = Annotated[int, Field(ge=1, le=65_536)]
+Side = Annotated[int, Field(ge=2, le=4096)]  # pixels
+ModelSide = Annotated[int, Field(ge=8, le=4096)]  # pixels
+Kernel = Annotated[int, Field(ge=1, le=256)]  # pixels
+Probability = Annotated[float, Field(ge=1e-30, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(ge=1e-12, le=10)]
+Scale = Annotated[float, Field(ge=1e-3, le=1000)]
+Shift = Annotated[float, Field(ge=-1000, le=1000)]
 
 
 def _require(condition: bool, expected: str, **received) -> None:
@@ -18,37 +37,13 @@ def _require(condition: bool, expected: str, **received) -> None:
         raise ValueError(f"Expected {expected}. Received: {values}.")
 
 
-def _check_types(config) -> None:
-    """Each field has its annotated type; numbers are finite; a Literal is one of its values."""
-    for field, hint in get_type_hints(type(config)).items():
-        value, kinds = getattr(config, field), get_args(hint) or (hint,)
-        if get_origin(hint) is Literal:
-            _require(
-                value in kinds, f"{field} to be one of {', '.join(map(str, kinds))}", **{field: value}
-            )
-            continue
-        parts = value if get_origin(hint) is tuple and isinstance(value, (tuple, list)) else (value,)
-        if Ellipsis in kinds:
-            kinds = kinds[:1] * len(parts)
-        fits = len(parts) == len(kinds) and all(map(_is_a, parts, kinds))
-        _require(fits, f"{field} to be {', '.join(kind.__name__ for kind in kinds)}", **{field: value})
-
-
-def _is_a(value, kind: type) -> bool:
-    if kind is float:
-        return _is_a(value, int) or (isinstance(value, float) and math.isfinite(value))
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-
-
-def _positive(config, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        _require(math.isfinite(value) and value > 0, f"{name} above 0", **{name: value})
-
-
 def _from_json(cls, fields: dict):
-    """The config that `dataclasses.asdict` gave, back from JSON, which knows no tuples."""
-    return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+    """The config that `dataclasses.asdict` gave, back from JSON, which knows no tuples.
+
+    Raises:
+        ValueError: the fields are not those of the config.
+    """
+    return parse_json(json.dumps(fields), cls, "settings", cls.__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +78,12 @@ SETTINGS_OF = {
     "omniglot": ("omniglot", "image_size"),
     "images": ("images", "image_size", "channels", "invert", "object_size"),
 }
+MOST_NAME = 200  # bytes of a run's name
 DIGIT_SIZE = 28  # pixels, of a digit before it is shrunk
 MOST_INK = 0.75  # largest part of an image that its digits' squares may fill: they are to find room
 
 
-@dataclasses.dataclass(frozen=True)
+@settings
 class DataConfig:
     """What the images are made of."""
 
@@ -99,22 +95,22 @@ class DataConfig:
     """Of multi_mnist. embedded: scikit-learn's, no download; mnist: from --mnist, else through
     tensorflow-datasets; auto: mnist where it can be had, else embedded."""
 
-    mnist: str = dataclasses.field(default_factory=lambda: os.environ.get("AIR_MNIST", ""))
-    """An mnist.npz in the Keras layout (default: the variable AIR_MNIST)."""
+    mnist: str = ""
+    """An mnist.npz in the Keras layout (default: the variable AIR_MNIST, if it is set)."""
 
     cache_dir: str = os.path.join("~", ".cache", "air_tf")
     """Folder for generated images; made anew when missing or damaged."""
 
-    digit_counts: tuple[int, ...] = MultiDigitRecipe.digit_counts
+    digit_counts: tuple[Annotated[int, Field(ge=0, le=1000)], ...] = MultiDigitRecipe.digit_counts
     """Of multi_mnist: how many digits an image may have, all equally likely."""
 
-    canvas_size: int = MultiDigitRecipe.canvas_size
+    canvas_size: Side = MultiDigitRecipe.canvas_size
     """Of multi_mnist: height and width of an image, in pixels."""
 
-    train_images: int = MultiDigitRecipe.train_images
+    train_images: Images = MultiDigitRecipe.train_images
     """Of multi_mnist: images to train on."""
 
-    test_images: int = MultiDigitRecipe.test_images
+    test_images: Images = MultiDigitRecipe.test_images
     """Of multi_mnist: held-out images."""
 
     omniglot: str = ""
@@ -125,7 +121,7 @@ class DataConfig:
     """Of images: PNG and JPEG files, a folder or a glob in quotes ('photos/*.png', ** for subfolders).
     For evaluation only, a counts.csv (file,count) or a boxes.json (COCO) beside them is read."""
 
-    image_size: tuple[int, int] = (50, 50)
+    image_size: tuple[ModelSide, ModelSide] = (50, 50)
     """Of omniglot and images: (height, width) in pixels to fit pictures into, their shape kept."""
 
     channels: Literal[1, 3] = 1
@@ -134,7 +130,7 @@ class DataConfig:
     invert: Literal["auto", "yes", "no"] = "auto"
     """Of images: AIR wants light objects on a dark ground. auto: invert where objects are darker."""
 
-    object_size: float = 0.0
+    object_size: Annotated[float, Field(ge=0)] = 0.0
     """Of images: an object's usual side, in pixels of the pictures as they are on disk; sets the prior
     of z_where's scale. 0: leave it."""
 
@@ -146,7 +142,6 @@ class DataConfig:
         return MultiDigitRecipe(**{name: getattr(self, name) for name in SETTINGS_OF["multi_mnist"]})
 
     def __post_init__(self):
-        _check_types(self)
         own, given = self.dataset == "images", {"dataset": self.dataset, "images": self.images}
         _require(bool(self.images) == own, "--dataset images together with --images 'GLOB'", **given)
         for name, default in ((field.name, field.default) for field in dataclasses.fields(self)):
@@ -157,13 +152,13 @@ class DataConfig:
         fitting = ("auto", "mnist", "embedded") if self.dataset == "multi_mnist" else ("auto", "none")
         _require(self.digits in fitting, f"digits to be one of {', '.join(fitting)} for {self.dataset}",
                  digits=self.digits)  # fmt: skip
-        _require(min(self.image_size) >= 8, "image_size of at least 8 x 8", image_size=self.image_size)
-        _require(self.object_size >= 0, "object_size at least 0", object_size=self.object_size)
+        reads_mnist = self.dataset == "multi_mnist" and self.digits != "embedded"
+        _require(not self.mnist or reads_mnist, "mnist with digits of MNIST alone", mnist=self.mnist,
+                 dataset=self.dataset, digits=self.digits)  # fmt: skip
         counts = self.digit_counts
-        _require(min(counts, default=-1) >= 0 and max(counts) > 0 and len({*counts}) == len(counts),
+        _require(max(counts, default=0) > 0 and len({*counts}) == len(counts),
                  "digit_counts to be different numbers from 0 on, one of them above 0",
                  digit_counts=counts)  # fmt: skip
-        _positive(self, "train_images", "test_images")
         side = DIGIT_SIZE / MultiDigitRecipe.digit_scale[0]
         smallest = math.ceil(max(2 * side, side * math.sqrt(max(counts) / MOST_INK)))
         _require(self.canvas_size >= smallest, f"canvas_size at least {smallest}, for the digits' room",
@@ -204,66 +199,66 @@ RHO_COORDINATES = {
 }  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@settings
 class ModelConfig:
     """The model (Eslami et al. 2016, section 2) and how its count is inferred."""
 
-    image_shape: Annotated[tuple[int, int, int], tyro.conf.Suppress] = (50, 50, 1)
+    image_shape: Annotated[tuple[Side, Side, Literal[1, 3]], tyro.conf.Suppress] = (50, 50, 1)
     """(height, width, channels) in pixels: the data set's."""
 
-    max_objects: int = 3
+    max_objects: Annotated[int, Field(ge=1, le=1000)] = 3
     """N, the most objects in an image: the number of steps that are unrolled."""
 
-    glimpse_size: int = 28
+    glimpse_size: Side = 28
     """Height and width of an attended glimpse, in pixels."""
 
-    z_what_size: int = 50
+    z_what_size: Units = 50
     """Numbers in an object's code."""
 
-    embedding_units: int = 256
+    embedding_units: Units = 256
     """Width of the image's embedding."""
 
-    embedding_filters: tuple[int, ...] = ()
+    embedding_filters: tuple[Units, ...] = ()
     """Channels of each convolution under the embedding (default: none, it sees the pixels)."""
 
-    embedding_kernels: tuple[int, ...] = ()
+    embedding_kernels: tuple[Kernel, ...] = ()
     """Height and width of each convolution's kernels, in pixels."""
 
-    embedding_strides: tuple[int, ...] = ()
+    embedding_strides: tuple[Kernel, ...] = ()
     """Pixels from one place of each convolution's kernels to the next."""
 
-    attention_units: int = 0
+    attention_units: Annotated[int, Field(ge=0, le=65_536)] = 0
     """Width of an attention over the convolutions' places, which then proposes where an object is
     (default: 0, the recurrent state alone does)."""
 
-    mean_shifts: int = 3
+    mean_shifts: Annotated[int, Field(ge=0, le=1000)] = 3
     """Of the attention: how many times it is drawn together around its mean place."""
 
-    lstm_units: int = 256
+    lstm_units: Units = 256
     """Width of the recurrent state."""
 
-    hidden_units: int = 200
+    hidden_units: Units = 200
     """Width of the hidden layer in each head, the encoder and the decoder."""
 
     difference: bool = False
     """DAIR: at each step the recurrence sees the image less what has been drawn so far."""
 
-    scale_prior: tuple[float, float] = (3.0, 0.2)
+    scale_prior: tuple[Scale, Scale] = (3.0, 0.2)
     """Mean and standard deviation of an object's scale: image side over object side."""
 
-    shift_prior: tuple[float, float] = (0.0, 1.0)
+    shift_prior: tuple[Shift, Scale] = (0.0, 1.0)
     """Mean and standard deviation of an object's shift, before division by the scale."""
 
-    what_components: int = 1
+    what_components: Units = 1
     """Components of p(z_what). 1: the standard normal; more: a learned mixture of normals."""
 
-    min_scale: float = 0.2
+    min_scale: Scale = 0.2
     """Sampled scales are kept above it: attending divides by the scale."""
 
-    pixel_scale: float = 0.3
+    pixel_scale: Annotated[float, Field(ge=1e-3, le=10)] = 0.3
     """Standard deviation of p(x | z), in units of full brightness."""
 
-    ink_threshold: float = 0.25
+    ink_threshold: Share = 0.25
     """A tight box holds the pixels of the placed object above this share of its brightest one."""
 
     dark_objects: Annotated[bool, tyro.conf.Suppress] = False
@@ -272,10 +267,10 @@ class ModelConfig:
     subtract_ground: Annotated[bool, tyro.conf.Suppress] = False
     """Whether the border's median colour is taken off picture files: the data set's."""
 
-    decoder_bias: float = -2.0
+    decoder_bias: Annotated[float, Field(ge=-50, le=50)] = -2.0
     """Added to the decoder's logits. Bright first reconstructions make the count collapse to 0."""
 
-    rho: float = 0.5
+    rho: Probability = 0.5
     """Prior over counts, a truncated geometric: p(n) = rho^n (1 - rho), p(N) = rho^N."""
 
     rho_schedule: Literal[
@@ -287,20 +282,20 @@ class ModelConfig:
     learned: trained after --rho-hold steps, from --rho on. paper, sonnet and concrete are
     schedules of published implementations (RHO_PRESETS); --rho is then used outside of training."""
 
-    rho_start: float = 0.99
+    rho_start: Probability = 0.99
     """rho at the first step of linear, exponential, linear_odds and exponential_odds."""
 
-    rho_steps: int = 3000
+    rho_steps: Count = 3000
     """Training steps over which rho goes from --rho-start to --rho."""
 
-    rho_hold: int = 0
+    rho_hold: CountOrNone = 0
     """Training steps before rho begins to change."""
 
     presence: Literal["enumerate", "nvil", "concrete"] = "enumerate"
     """Estimator of the count's gradient. enumerate: summed out exactly; nvil: score function with a
     learned baseline, as in the paper; concrete: relaxed presence."""
 
-    warm_start_steps: int = 1500
+    warm_start_steps: CountOrNone = 1500
     """Of enumerate: training steps over which every prefix of the objects must explain the image by
     itself, with a weight that falls linearly from 1 to 0."""
 
@@ -308,10 +303,10 @@ class ModelConfig:
     """Of enumerate. elbo: expectation over q(n); marginal: the tighter log of the sum over n, with
     q(n) fitted to its responsibilities."""
 
-    importance_samples: int = 1
+    importance_samples: Annotated[int, Field(ge=1, le=100_000)] = 1
     """Of enumerate: samples K of the importance-weighted bound that is maximised (Burda et al. 2016)."""
 
-    baseline_units: int = 256
+    baseline_units: Units = 256
     """Of nvil: width of the baseline network's layers."""
 
     signal_centring: bool = True
@@ -320,53 +315,28 @@ class ModelConfig:
     signal_normalisation: bool = True
     """Of nvil: divide the learning signal by its running standard deviation, where above 1."""
 
-    signal_decay: float = 0.8
+    signal_decay: Annotated[float, Field(ge=0, lt=1)] = 0.8
     """Of nvil: what is kept of a running average at each step (Mnih and Gregor 2014, appendix)."""
 
-    temperature: float = 1.0
+    temperature: Scale = 1.0
     """Of concrete: of the relaxed presence."""
 
-    stop_sum: float = 0.99
+    stop_sum: Share = 0.99
     """Of concrete: an object is drawn while the sum of (1 - z_pres) up to it is below this."""
 
     from_json = classmethod(_from_json)
 
     def __post_init__(self):
-        _check_types(self)
-        shape = self.image_shape
-        _require(
-            len(shape) == 3 and min(shape[:2]) >= 2 and shape[2] in (1, 3),
-            "image_shape (height, width, channels) of at least 2 x 2 pixels with 1 or 3 channels",
-            image_shape=shape,
-        )
-        _positive(self, "max_objects", "z_what_size", "embedding_units", "lstm_units", "what_components")
-        _positive(self, "hidden_units", "min_scale", "pixel_scale")
         convolutions = self.embedding_filters, self.embedding_kernels, self.embedding_strides
-        _require(len({*map(len, convolutions)}) == 1 and min(sum(convolutions, (1,))) > 0,
-                 "as many embedding_filters, embedding_kernels and embedding_strides, all above 0",
+        _require(len({*map(len, convolutions)}) == 1,
+                 "as many embedding_filters as embedding_kernels and embedding_strides",
                  embedding_filters=self.embedding_filters, embedding_kernels=self.embedding_kernels,
                  embedding_strides=self.embedding_strides)  # fmt: skip
-        attention = self.attention_units > 0 and len(self.embedding_filters) > 0
-        _require(self.attention_units == 0 or attention,
+        _require(self.attention_units == 0 or len(self.embedding_filters) > 0,
                  "attention_units 0, or above 0 together with embedding_filters",
                  attention_units=self.attention_units, filters=self.embedding_filters)  # fmt: skip
-        _require(self.mean_shifts >= 0, "mean_shifts at least 0", mean_shifts=self.mean_shifts)
-        _require(0 < self.ink_threshold < 1, "ink_threshold between 0 and 1",
-                 ink_threshold=self.ink_threshold)  # fmt: skip
-        _require(self.glimpse_size >= 2, "glimpse_size at least 2", glimpse_size=self.glimpse_size)
-        for name in ("scale_prior", "shift_prior"):
-            _require(getattr(self, name)[1] > 0, f"{name} (mean, standard deviation above 0)",
-                     **{name: getattr(self, name)})  # fmt: skip
-        for name in ("rho", "rho_start", "stop_sum"):
-            _require(
-                0 < getattr(self, name) < 1, f"{name} between 0 and 1", **{name: getattr(self, name)}
-            )
-        for name in ("warm_start_steps", "rho_hold"):
-            _require(getattr(self, name) >= 0, f"{name} at least 0", **{name: getattr(self, name)})
-        _positive(self, "rho_steps", "importance_samples", "baseline_units", "temperature")
-        _require(
-            0 <= self.signal_decay < 1, "signal_decay from 0 to below 1", signal_decay=self.signal_decay
-        )
+        _require(self.min_scale <= self.scale_prior[0], "min_scale at most the mean of scale_prior",
+                 min_scale=self.min_scale, scale_prior=self.scale_prior)  # fmt: skip
         if self.presence != "enumerate":
             _require(
                 self.importance_samples == 1 and self.count_bound == "elbo",
@@ -376,62 +346,55 @@ class ModelConfig:
             )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@settings
 class TrainingConfig:
     """How the model is trained."""
 
-    steps: int = 5000
+    from_json = classmethod(_from_json)
+
+    steps: Count = 5000
     """Training steps in all."""
 
-    batch_size: int = 64
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 64
     """Images a step, over all replicas together."""
 
-    learning_rate: float = 1e-3
+    learning_rate: Rate = 1e-3
     """Adam's learning rate at the first step."""
 
     learning_rate_schedule: Literal["cosine", "constant"] = "cosine"
     """cosine: falls to 0 over all steps."""
 
-    baseline_learning_rate: float = 1e-3
+    baseline_learning_rate: Rate = 1e-3
     """Adam's learning rate of nvil's baseline, constant (Eslami et al. 2016)."""
 
     fresh_images: bool = False
     """Compose every training batch anew from the training digits, instead of the data set's images. It
     is more data than published figures are trained on: not to be set beside them."""
 
-    gradient_clip: float = 100.0
+    gradient_clip: Annotated[float, Field(ge=1e-6, le=1e12)] = 100.0
     """Largest global norm of the gradient, in nats."""
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of weights, batches and noise."""
 
-    steps_per_call: int = 50
+    steps_per_call: Annotated[int, Field(ge=1, le=100_000)] = 50
     """Steps that one call of the compiled function runs."""
 
-    evaluate_every: int = 500
+    evaluate_every: Count = 500
     """Steps between evaluations on held-out images."""
 
-    evaluation_images: int = 2000
+    evaluation_images: Images = 2000
     """Held-out images of an evaluation while training; the last one is on all of them."""
 
-    stop_at_accuracy: float = 0.0
+    stop_at_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Stop at the first evaluation with this count accuracy, for comparing how long runs take: it
     uses the labels. 0: never."""
 
-    checkpoint_every: int = 500
+    checkpoint_every: Count = 500
     """Steps between checkpoints; the last three are kept."""
 
-    def __post_init__(self):
-        _check_types(self)
-        _positive(self, "steps", "batch_size", "learning_rate", "gradient_clip", "steps_per_call")
-        _positive(self, "evaluate_every", "evaluation_images", "checkpoint_every")
-        _positive(self, "baseline_learning_rate")
-        _require(0 <= self.stop_at_accuracy <= 1, "stop_at_accuracy from 0 to 1",
-                 stop_at_accuracy=self.stop_at_accuracy)  # fmt: skip
-        _require(0 <= self.seed < 2**31, "seed from 0 to 2**31 - 1", seed=self.seed)
 
-
-@dataclasses.dataclass(frozen=True)
+@settings
 class RunConfig:
     """Where the run is kept."""
 
@@ -451,8 +414,14 @@ class RunConfig:
     resume: bool = False
     """Go on from the last checkpoint of the run with this name (default: the newest)."""
 
+    def __post_init__(self):
+        plain = self.name.isprintable() and "/" not in self.name and not self.name.startswith(".")
+        _require(plain and len(self.name.encode()) <= MOST_NAME,
+                 f"name of a folder, no slash in it and no dot before it, of {MOST_NAME} bytes at most",
+                 name=self.name)  # fmt: skip
 
-@dataclasses.dataclass(frozen=True)
+
+@settings
 class Config:
     """Train AIR to count, box and encode the objects in images, without labels."""
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from air_tf.cell import AIRCell, Step
 from air_tf.config import ModelConfig
 from air_tf.distributions import at_least, count_posterior
+from air_tf.memory import check_model_fits
 from air_tf.noise import StepNoise, no_noise, stateless_noise
 from air_tf.objectives import (
     OBJECTIVES,
@@ -55,6 +56,7 @@ class AIR(keras.Model):
     def __init__(self, config: ModelConfig | None = None, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
         self.config = config or ModelConfig()
+        check_model_fits(self.config)
         self.seed = seed
         self.cell = AIRCell(self.config)
         self.objective = OBJECTIVES[self.config.presence](self.config)

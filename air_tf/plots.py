@@ -87,7 +87,8 @@ def accuracy_over_training(history: list[dict]) -> Figure:
     for count in sorted({count for record in history for count in record[BY_COUNT]}, key=int):
         points = [(r["step"], 100 * r[BY_COUNT][count]) for r in history if count in r[BY_COUNT]]
         axes.plot(*zip(*points), color=f"C{int(count) % 10}", label=_objects(int(count)), **style)
-    points = [(record["step"], 100 * record["count_accuracy"]) for record in history]
+    known = [record for record in history if record["count_accuracy"] is not None]
+    points = [(record["step"], 100 * record["count_accuracy"]) for record in known]
     axes.plot(*zip(*points), color="black", linewidth=3, label="all images", **style)
     axes.set(xlabel="training steps", ylabel="images counted right (%)", xlim=(0, None), ylim=(0, 100))
     axes.set_title("Count accuracy over training, by the true number of objects", pad=12)

@@ -7,22 +7,27 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import math
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import filelock
 import keras
+import pydantic
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from air_tf.config import Config, ModelConfig
+from air_tf import validation
+from air_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from air_tf.model import AIR
+from air_tf.paths import expand
 
 CHECKPOINTS_KEPT = 3
 # Fields that a resumed run may change: where things are, how long to train, how often to look.
@@ -33,69 +38,156 @@ FREE_FIELDS = PLACES | {
 }  # fmt: skip
 
 
-def open_folder(config: Config, fingerprint: str) -> Path:
-    """The folder that `config.run` names: a new one, or the one to go on with.
+LOCK, CONFIG = ".lock", "config.json"
+NEVER_BEGUN = {LOCK, f".{CONFIG}.part"}  # all that a run has that was killed before it began
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """What `config.json` holds of a run's settings and data; it has more, for people to read."""
+
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    digits_fingerprint: str
+
+
+class Evaluated(pydantic.BaseModel, extra="allow", allow_inf_nan=False):
+    """A line of `history.jsonl`; it has more metrics."""
+
+    step: Annotated[int, pydantic.Field(ge=0)]
+    seconds: float
+    count_accuracy: float | None
+    count_accuracy_by_count: dict[Annotated[str, pydantic.Field(pattern=r"^[0-9]{1,4}$")], float]
+
+
+@contextlib.contextmanager
+def opened(config: Config, fingerprint: str) -> Iterator[Path]:
+    """Holds the folder that `config.run` names: a new one, or the one to go on with.
+
+    A folder in which no run has begun counts as new.
 
     Args:
         config: `Config`.
         fingerprint: of the digits.
 
+    Yields:
+        The folder, which no other training can open meanwhile.
+
     Raises:
-        ValueError: a new run's name is taken, a run to resume is not there, or has another config.
+        ValueError: a new run's name is taken; a run to resume is not there, has another config, or is
+            being trained.
     """
-    run, runs_dir = config.run, Path(config.run.runs_dir).expanduser()
-    parts = run.preset or config.data.dataset, config.data.digits, f"seed{config.training.seed}"
-    base = "-".join(part for part in parts if part != "none")
-    if run.resume:
-        folder = runs_dir / run.name if run.name else _newest(runs_dir, base)
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"Expected a run to resume. Received: {folder}, which has no config.json.")
-        check_same_config(config, fingerprint, folder)
-        return folder
+    if config.run.resume:
+        folder = folder_to_resume(config)
+        held = _lock(folder)
+    else:
+        folder, held = _hold_new(config)
+    with held:
+        if config.run.resume:
+            check_same_config(config, fingerprint, folder)
+            remove_unfinished(folder)
+        yield folder
+
+
+def _hold_new(config: Config) -> tuple[Path, filelock.BaseFileLock]:
+    """A folder for a new run, and its lock."""
+    name, runs_dir = config.run.name, expand(config.run.runs_dir)
     runs_dir.mkdir(parents=True, exist_ok=True)
-    names = [run.name] if run.name else (f"{base}-{i}" if i > 1 else base for i in itertools.count(1))
-    for name in names:
-        with contextlib.suppress(FileExistsError):
-            (runs_dir / name).mkdir()
-            return runs_dir / name
+    base = base_name(config)
+    for candidate in [name] if name else (f"{base}-{i}" if i > 1 else base for i in itertools.count(1)):
+        folder = runs_dir / candidate
+        with contextlib.suppress(FileExistsError):  # a file
+            folder.mkdir(exist_ok=True)
+            if _is_new(folder):
+                try:
+                    held = _lock(folder)
+                except ValueError:
+                    if name:
+                        raise
+                    continue
+                if _is_new(folder):  # also after those who held it before
+                    return folder, held
+                held.release()
     raise ValueError(
-        f"Expected the name of a new run. Received: {runs_dir / run.name}, which exists. "
+        f"Expected the name of a new run. Received: {runs_dir / name}, which exists. "
         "Give --resume to go on with it, or another --name."
     )
 
 
+def _is_new(folder: Path) -> bool:
+    return {path.name for path in folder.iterdir()} <= NEVER_BEGUN
+
+
+def base_name(config: Config) -> str:
+    """The name, not numbered yet, of a run without one."""
+    parts = config.run.preset or config.data.dataset, config.data.digits, f"seed{config.training.seed}"
+    return "-".join(part for part in parts if part != "none")
+
+
+def folder_to_resume(config: Config) -> Path:
+    """The folder of the run that `config.run` names; without a name, of the newest one.
+
+    Raises:
+        ValueError: there is none, or it has no config.
+    """
+    runs_dir = expand(config.run.runs_dir)
+    folder = runs_dir / config.run.name if config.run.name else _newest(runs_dir, base_name(config))
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"Expected a run to resume. Received: {folder}, which has no {CONFIG}.")
+    return folder
+
+
 def _newest(runs_dir: Path, base: str) -> Path:
     """The run with this name, or the last numbered one."""
-    numbered = re.compile(re.escape(base) + r"(?:-(\d+))?")
-    names = (path.parent.name for path in runs_dir.glob("*/config.json"))
+    numbered = re.compile(re.escape(base) + r"(?:-([0-9]{1,9}))?")
+    names = (path.parent.name for path in runs_dir.glob(f"*/{CONFIG}"))
     matches = [match for name in names if (match := numbered.fullmatch(name))]
     return runs_dir / max(matches, key=lambda m: int(m[1] or 1), default=[base])[0]
 
 
-@contextlib.contextmanager
-def lock(folder: Path):
-    """Holds the run.
+def _lock(folder: Path) -> filelock.BaseFileLock:
+    """The run's lock, held until it is released.
 
     Raises:
         ValueError: another training holds it.
     """
-    held = filelock.FileLock(folder / ".lock", blocking=False)
     try:
+        held = filelock.FileLock(folder / LOCK, blocking=False)
         held.acquire()
-    except filelock.Timeout as error:
+        return held
+    except filelock.Timeout:
         raise ValueError(
             f"Expected a run that no other training is using. Received: {folder}."
-        ) from error
-    try:
-        yield
-    finally:
-        held.release()
+        ) from None
+
+
+def check_in_place(folder: Path, before: os.stat_result) -> None:
+    """Raises OSError if the folder is no longer the one it was `before`."""
+    with contextlib.suppress(OSError):
+        if os.path.samestat(folder.stat(), before):
+            return
+    raise OSError(
+        f"Expected the run's folder to stay in its place. Received: {folder}, which was removed or "
+        "renamed while training. If it was renamed, --resume --name NEW_NAME goes on with it."
+    )
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what a killed process or a full disk left of checkpoints that were being written."""
+    checkpoints = folder / "checkpoints"
+    for leftover in checkpoints.glob("step-*_temp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    whole = {f"step-{step}" for step in checkpoint_steps(folder)}
+    for part in checkpoints.glob("step-*.*"):
+        if part.name.partition(".")[0] not in whole:
+            part.unlink(missing_ok=True)
 
 
 def check_same_config(config: Config, fingerprint: str, folder: Path) -> None:
     """Raises ValueError with the first field in which the run's config is another one."""
-    saved = read_config(folder)
-    if saved["digits_fingerprint"] != fingerprint:
+    record = read_config(folder)
+    if record.digits_fingerprint != fingerprint:
         raise ValueError(
             f"Expected the digits or pictures with which {folder} was started. Received: others."
         )
@@ -105,6 +197,7 @@ def check_same_config(config: Config, fingerprint: str, folder: Path) -> None:
             f"Expected at least the {done} steps that {folder} has. "
             f"Received: steps={config.training.steps}."
         )
+    saved = as_json(dataclasses.asdict(record))
     for name, was, value in differences(saved, config, FREE_FIELDS):
         raise ValueError(
             f"Expected {name}={was!r}, with which {folder} was started. Received: {name}={value!r}."
@@ -115,8 +208,8 @@ def differences(saved: dict, config: Config, free: set[str]) -> Iterator[tuple[s
     """Yields the fields that are others in a saved config: name, saved value, the config's.
 
     Args:
-        saved: what `read_config` returns; a field that it lacks had its default, a part that it
-            lacks is not compared.
+        saved: what `write_config` wrote; a field that it lacks had its default, a part that it lacks
+            is not compared.
         config: `Config`.
         free: names of fields that may differ.
     """
@@ -139,7 +232,7 @@ def write_config(config: Config, fingerprint: str, folder: Path) -> str:
         "versions": {"python": platform.python_version(), **versions},
         "git_commit": _git_commit(),
     }
-    write_json(record, folder / "config.json")
+    write_json(record, folder / CONFIG)
     return json.dumps(record, indent=2)
 
 
@@ -157,47 +250,49 @@ def as_json(values):
 
 
 def read_json(path: Path):
-    with open(path) as file:
-        return json.load(file)
+    """What `write_json` wrote."""
+    return json.loads(path.read_text())
 
 
-def read_config(folder: Path) -> dict:
+def read_config(folder: Path) -> RunRecord:
     """What `write_config` wrote.
 
     Raises:
         ValueError: the file is not there, is damaged, or is no run's config.
     """
-    path = folder / "config.json"
+    path = folder / CONFIG
     if not path.is_file():
-        raise ValueError(f"Expected the folder of a run, with a config.json. Received: {folder}.")
-    try:
-        record = read_json(path)
-        ModelConfig.from_json(record["model"])
-        _ = record["data"], record["training"], record["digits_fingerprint"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"Expected the config of a run in {path}. Received: {reason}") from error
-    return record
+        raise ValueError(f"Expected the folder of a run, with a {CONFIG}. Received: {folder}.")
+    return validation.read_json(path, RunRecord, "the config of a run")
+
+
+def finite(values):
+    """The values with None in place of numbers that JSON does not know, infinities and NaN."""
+    if isinstance(values, dict):
+        return {name: finite(value) for name, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def write_json(values, path: Path) -> None:
     """Writes through a temporary file, so that what stands at `path` is always whole."""
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(values, indent=2) + "\n")
+    temporary.write_text(json.dumps(finite(values), indent=2) + "\n")
     os.replace(temporary, path)
 
 
 def read_history(folder: Path) -> list[dict]:
     """The evaluations while training, oldest first: `step`, `seconds` and the metrics of each.
 
-    What a resumed run evaluated again counts once.
+    What a resumed run evaluated again counts once. Lines that are damaged are left out.
     """
     path = folder / "history.jsonl"
     by_step = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with contextlib.suppress(ValueError):  # a line that a crash cut short
-            record = json.loads(line)
-            by_step[record["step"]] = record
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
+        with contextlib.suppress(ValueError):
+            record = validation.parse_json(line, Evaluated, "an evaluation", str(path))
+            by_step[record.step] = record.model_dump()
     return [by_step[step] for step in sorted(by_step)]
 
 
@@ -206,13 +301,13 @@ def append_history(record: dict, folder: Path) -> None:
     path = folder / "history.jsonl"
     cut_short = path.exists() and not path.read_bytes().endswith(b"\n")
     with open(path, "a") as file:
-        file.write("\n" * cut_short + json.dumps(record) + "\n")
+        file.write("\n" * cut_short + json.dumps(finite(record)) + "\n")
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
     """The steps of the run's checkpoints on disk, in order."""
     found = (folder / "checkpoints").glob("step-*.index")
-    return sorted(int(path.stem.removeprefix("step-")) for path in found)
+    return sorted(int(m[1]) for path in found if (m := re.fullmatch(r"step-([0-9]{1,18})", path.stem)))
 
 
 def checkpoint_paths(folder: Path) -> list[str]:
@@ -246,7 +341,7 @@ def restore(checkpoint: tf.train.Checkpoint, folder: Path, partial: bool = False
             # weights of another shape, in TensorFlow's words, or other weights
             if "incompatible tensor" in reason or isinstance(error, AssertionError):
                 raise ValueError(
-                    f"Expected a checkpoint of the config in {folder / 'config.json'}. "
+                    f"Expected a checkpoint of the config in {folder / CONFIG}. "
                     f"Received: {path} of another config: {reason}"
                 ) from error
             print(f"Checkpoint {path} is damaged ({reason}): trying the one before.", file=sys.stderr)
@@ -265,8 +360,8 @@ def load_model(folder: str | Path, rho: float | None = None) -> AIR:
     Raises:
         ValueError: the folder is no run, or the run has no checkpoint.
     """
-    folder = Path(folder).expanduser()
-    config = ModelConfig.from_json(read_config(folder)["model"])
+    folder = expand(folder)
+    config = read_config(folder).model
     if rho is not None:
         config = dataclasses.replace(config, rho=rho, rho_schedule="fixed")
     model = AIR(config)

@@ -4,20 +4,22 @@ All noise and batches are functions of (seed, step, replica), so a resumed run e
 one bit for bit (same machine, same number of threads).
 """
 
-import json
 import os
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
+import pydantic
 import tensorflow as tf
 
 from air_tf.config import Config, TrainingConfig
 from air_tf.data import Composer, batches
+from air_tf.memory import check_training_fits
 from air_tf.model import AIR
 from air_tf.objectives import Terms
-from air_tf.run import CHECKPOINTS_KEPT, checkpoint_paths
+from air_tf.run import CHECKPOINTS_KEPT, checkpoint_paths, remove_unfinished
+from air_tf.validation import parse_json
 
 STEP_METRICS = (*Terms._fields, "gradient_norm")  # means over the replicas
 
@@ -26,9 +28,36 @@ class Diverged(ArithmeticError):
     """The loss or its gradient is no longer finite."""
 
 
+class Task(pydantic.BaseModel):
+    """Which of the workers this process is."""
+
+    type: str
+    index: pydantic.NonNegativeInt
+
+
+class TFConfig(pydantic.BaseModel):
+    """What the variable TF_CONFIG says."""
+
+    cluster: dict[str, list[str]] = {}
+    task: Task | None = None
+
+
+def names_workers(tf_config: str) -> bool:
+    """Whether the variable TF_CONFIG names several workers, this process among them.
+
+    Raises:
+        ValueError: it is no JSON of this kind, or its task is none of its cluster.
+    """
+    parsed = parse_json(tf_config or "{}", TFConfig, "a cluster and a task in JSON", "TF_CONFIG")
+    cluster, task = parsed.cluster, parsed.task
+    if cluster and (task is None or task.index >= len(cluster.get(task.type, []))):
+        raise ValueError(f"Expected a task of TF_CONFIG's cluster. Received: {task!r} of {cluster}.")
+    return bool(cluster)
+
+
 def make_strategy() -> tf.distribute.Strategy:
     """Several workers when TF_CONFIG names them, several replicas when there are several GPUs."""
-    if json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster"):
+    if names_workers(os.environ.get("TF_CONFIG", "")):
         return tf.distribute.MultiWorkerMirroredStrategy()
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
@@ -67,6 +96,7 @@ class Trainer:
     """
 
     def __init__(self, config: Config, images: np.ndarray | Composer, strategy: tf.distribute.Strategy):
+        check_training_fits(config)
         self.config, self.images, self.strategy = config, images, strategy
         keras.utils.set_random_seed(config.training.seed)
         with strategy.scope():
@@ -122,7 +152,7 @@ class Trainer:
         if len(bad):
             raise Diverged(
                 f"The loss is no longer finite at step {first + bad[0] + 1}. "
-                "The last good checkpoint is kept; try a smaller --learning-rate."
+                "Its last good checkpoint is kept; begin a new run with a smaller --learning-rate."
             )
         return values
 
@@ -162,6 +192,7 @@ class Trainer:
         try:
             self.checkpoint.write(path)
         except tf.errors.OpError as error:
+            remove_unfinished(folder)
             reason = str(error).splitlines()[0]
             raise OSError(f"Checkpoint {path} cannot be written, earlier ones stay: {reason}") from error
         for old in checkpoint_paths(folder)[:-CHECKPOINTS_KEPT]:

@@ -74,18 +74,25 @@ def train(config: Config) -> tuple[Path, dict]:
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         # All workers of a strategy compute the same; only the chief's files are kept.
-        chief, resume = is_chief(strategy), config.run.resume
-        kept = run_folder.open_folder(config, dataset.fingerprint) if chief or resume else None
-        folder = kept if kept and chief else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        stack.enter_context(run_folder.lock(folder))
+        if is_chief(strategy):
+            folder = stack.enter_context(run_folder.opened(config, dataset.fingerprint))
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        resume = config.run.resume and run_folder.folder_to_resume(config)
         config_text = run_folder.write_config(config, dataset.fingerprint, folder)
-        if resume and run_folder.restore(trainer.checkpoint, kept):
+        if resume and run_folder.restore(trainer.checkpoint, resume):
             print(f"Going on from step {trainer.step:,} of {folder}.", flush=True)
         else:
             print(f"Training {config.training.steps:,} steps in {folder}.", flush=True)
-        with tf.summary.create_file_writer(str(folder)).as_default():
-            tf.summary.text("config", f"```\n{config_text}\n```", step=trainer.step)
-            ms_per_step = _train(trainer, dataset.splits["test"], folder, stop)
+        try:
+            with tf.summary.create_file_writer(str(folder)).as_default():
+                tf.summary.text("config", f"```\n{config_text}\n```", step=trainer.step)
+                ms_per_step = _train(trainer, dataset.splits["test"], folder, stop)
+        except tf.errors.OpError as error:  # a full disk under TensorBoard's events, a lost worker
+            reason = str(error).partition("\n")[0]
+            raise OSError(
+                f"Training ended early: {reason}. --resume goes on from the last checkpoint of {folder}."
+            ) from error
         results = {
             **final_metrics(trainer.model, dataset),
             "steps": trainer.step,
@@ -140,6 +147,7 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
     last = next((r for r in run_folder.read_history(folder) if r["step"] == trainer.step), None)
     reached = last is not None and 0 < training.stop_at_accuracy <= (last["count_accuracy"] or 0)
     trainer.start()
+    opened = folder.stat()
     with tqdm(total=training.steps, initial=trainer.step, unit=" steps", dynamic_ncols=True) as bar:
         while trainer.step < training.steps and not reached:
             if trainer.any_worker(bool(stop)):
@@ -147,6 +155,7 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
                 number = stop[0] if stop else signal.SIGTERM
                 saved = f"step {trainer.step:,} is saved in {folder}; --resume goes on."
                 raise Stopped(f"Stopped by {signal.Signals(number).name}: {saved}", int(number))
+            run_folder.check_in_place(folder, opened)
             target = min(training.steps, *(every * (trainer.step // every + 1) for every in intervals))
             num_steps, started = target - trainer.step, time.perf_counter()
             values = trainer.run(num_steps)

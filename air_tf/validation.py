@@ -3,9 +3,10 @@
 import functools
 import reprlib
 from pathlib import Path
-from typing import Any
+from typing import Any, dataclass_transform
 
 import pydantic
+import pydantic.dataclasses
 
 MOST_JSON_BYTES = 256 * 2**20  # of one file, more than any that this program writes
 
@@ -13,6 +14,43 @@ MOST_JSON_BYTES = 256 * 2**20  # of one file, more than any that this program wr
 @functools.cache
 def _adapter(schema) -> pydantic.TypeAdapter:
     return pydantic.TypeAdapter(schema)
+
+
+@dataclass_transform(frozen_default=True)
+def settings(cls):
+    """Makes a frozen dataclass whose fields have to fit their annotations, bounds included.
+
+    Raises, when it is called:
+        ValueError: a field does not fit, in one line; fields of other names come too.
+    """
+    strict = pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    cls = pydantic.dataclasses.dataclass(frozen=True, config=strict)(cls)
+    validated = cls.__init__
+
+    @functools.wraps(validated)
+    def __init__(self, *args, **fields):
+        try:
+            validated(self, *args, **fields)
+        except pydantic.ValidationError as error:
+            raise ValueError(_setting_error(error, fields)) from None
+
+    cls.__init__ = __init__
+    return cls
+
+
+def _setting_error(error: pydantic.ValidationError, fields: dict) -> str:
+    """What was expected of a setting, and what came."""
+    detail = error.errors(include_url=False)[0]
+    context = detail.get("ctx", {})
+    if detail["type"] == "value_error":  # by a rule over several fields
+        return str(context["error"])
+    name = detail["loc"][0]
+    value = fields.get(name, detail["input"])
+    wanted = {
+        "greater_than": "above {gt}", "greater_than_equal": "at least {ge}", "less_than": "below {lt}",
+        "less_than_equal": "at most {le}", "literal_error": "to be one of {expected}",
+    }.get(detail["type"], "to fit: " + detail["msg"][0].lower() + detail["msg"][1:])  # fmt: skip
+    return f"Expected {name} {wanted.format(**context)}. Received: {name}={reprlib.repr(value)}."
 
 
 def first_error(error: pydantic.ValidationError) -> str:

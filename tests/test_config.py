@@ -1,8 +1,9 @@
 import dataclasses
+import json
 
 import pytest
 
-from air_tf import Config, DataConfig, ModelConfig, TrainingConfig
+from air_tf import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,12 @@ from air_tf import Config, DataConfig, ModelConfig, TrainingConfig
         ("temperature", 0.0),
         ("stop_sum", 1.0),
         ("what_components", 0),
+        ("min_scale", 1e30),
+        ("min_scale", 3.1),  # above the mean of the scale's prior
+        ("rho", 1e-320),
+        ("max_objects", 10**9),
+        ("image_shape", (10**6, 10**6, 1)),
+        ("pixel_scale", "0.3"),
     ],
 )
 def test_model_config_refuses(field, value):
@@ -46,7 +53,7 @@ def test_training_config_refuses_what_is_not_positive(field):
 
 
 def test_data_config_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match="Expected dataset to be one of multi_mnist.*'cifar'"):
+    with pytest.raises(ValueError, match="Expected dataset to be one of 'multi_mnist'.*'cifar'"):
         DataConfig(dataset="cifar")
 
 
@@ -68,5 +75,44 @@ def test_bounds_of_enumerate_are_refused_with_other_estimators(presence, changes
 
 @pytest.mark.parametrize("accuracy", [-0.1, 1.1])
 def test_an_accuracy_to_stop_at_is_a_fraction(accuracy):
-    with pytest.raises(ValueError, match="stop_at_accuracy from 0 to 1"):
+    with pytest.raises(ValueError, match="Expected stop_at_accuracy at (least 0|most 1)"):
         TrainingConfig(stop_at_accuracy=accuracy)
+
+
+@pytest.mark.parametrize(
+    "field, value", [("batch_size", 10**9), ("learning_rate", 1e38), ("seed", 2**31)]
+)
+def test_training_config_refuses_what_no_machine_or_float_holds(field, value):
+    with pytest.raises(ValueError, match=f"Expected {field} (at most|below) .*Received: {field}="):
+        TrainingConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "/x", "a/b", ".", "..", ".lock", "a\0b", "a" * 300, "\udcff"]
+)
+def test_a_runs_name_is_that_of_one_folder(name):
+    with pytest.raises(ValueError, match="Expected name"):
+        RunConfig(name=name)
+
+
+def test_a_field_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="Expected depth to fit: unexpected.*Received: depth=3"):
+        ModelConfig(depth=3)
+
+
+def test_mnist_is_refused_where_it_would_be_ignored():
+    with pytest.raises(ValueError, match="Expected mnist with digits of MNIST alone.*'embedded'"):
+        DataConfig(digits="embedded", mnist="mnist.npz")
+
+
+@pytest.mark.parametrize(
+    "config", [ModelConfig(scale_prior=(4.0, 0.1)), TrainingConfig(seed=3), DataConfig()]
+)
+def test_configs_come_back_from_json(config):
+    fields = json.loads(json.dumps(dataclasses.asdict(config)))
+    assert type(config).from_json(fields) == config
+
+
+def test_convolutions_are_described_whole():
+    with pytest.raises(ValueError, match="as many embedding_filters as"):
+        ModelConfig(embedding_filters=(16,), embedding_kernels=(3,))

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -10,13 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import air_tf
 from air_tf import run as run_folder
 from air_tf import training
-from air_tf.config import Config, RunConfig, TrainingConfig
-from air_tf.trainer import STEP_METRICS, Diverged, Trainer
+from air_tf.config import Config, TrainingConfig
+from air_tf.data import Split
+from air_tf.trainer import STEP_METRICS, Diverged, Trainer, names_workers
 
-FINGERPRINT = "digits"
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 12, 10, 1), np.uint8)
 
 
@@ -155,92 +155,46 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(make_trainer):
 
 
 @pytest.fixture
-def config(tmp_path):
-    data = air_tf.DataConfig(digits="embedded")
-    return Config(data=data, run=RunConfig(runs_dir=str(tmp_path)))
+def held_out():
+    return Split.unlabelled(IMAGES)
 
 
-def changed(config, part, **fields):
-    return dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **fields)})
+def test_training_stops_when_its_folder_is_removed(make_trainer, held_out, tmp_path, monkeypatch):
+    trainer, folder = make_trainer(steps_per_call=1), tmp_path / "run"
+    folder.mkdir()
+    monkeypatch.setattr(trainer, "run", lambda steps: shutil.rmtree(folder) or np.zeros((1, 7)))
+    with pytest.raises(OSError, match="Expected the run's folder to stay in its place"):
+        training._train(trainer, held_out, folder, [])
 
 
-def test_runs_are_numbered_and_the_newest_is_resumed(config, tmp_path):
-    folders = []
-    for _ in range(11):
-        folders.append(run_folder.open_folder(config, FINGERPRINT))
-        run_folder.write_config(config, FINGERPRINT, folders[-1])
-    assert [folder.name for folder in folders[:2]] == [
-        "multi_mnist-embedded-seed0",
-        "multi_mnist-embedded-seed0-2",
-    ]
-    assert run_folder.open_folder(changed(config, "run", resume=True), FINGERPRINT) == folders[10]
+def test_a_disk_that_is_full_leaves_no_half_written_checkpoint(make_trainer, tmp_path, monkeypatch):
+    trainer = make_trainer()
+
+    def full(path):
+        (tmp_path / "checkpoints" / "step-0_temp").mkdir(parents=True)
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device\nmore")
+
+    monkeypatch.setattr(trainer.checkpoint, "write", full)
+    with pytest.raises(OSError, match="earlier ones stay: No space left on device$"):
+        trainer.save(tmp_path)
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
-def test_a_taken_name_is_refused(config):
-    named = changed(config, "run", name="mine")
-    run_folder.open_folder(named, FINGERPRINT)
-    with pytest.raises(ValueError, match="Expected the name of a new run.*--resume"):
-        run_folder.open_folder(named, FINGERPRINT)
+@pytest.mark.parametrize(
+    "tf_config", ["[1]", "{", "\udcff", '{"cluster": 1}', '{"cluster": {"worker": [1]}}', "[" * 10_000,
+                  '{"cluster": {"worker": ["a:1"]}}',
+                  '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+                  '{"cluster": {"worker": ["a:1"]}, "task": {"type": "boss", "index": 0}}'],
+)  # fmt: skip
+def test_a_tf_config_that_names_no_worker_is_refused(tf_config):
+    with pytest.raises(ValueError, match=r"Expected .* TF_CONFIG.*Received"):
+        names_workers(tf_config)
 
 
-def test_resuming_nothing_is_refused(config):
-    with pytest.raises(ValueError, match="Expected a run to resume"):
-        run_folder.open_folder(changed(config, "run", resume=True), FINGERPRINT)
-
-
-def test_resuming_another_config_says_which_field(config):
-    run_folder.write_config(config, FINGERPRINT, run_folder.open_folder(config, FINGERPRINT))
-    resumed = changed(config, "run", resume=True)
-    for part, fields in (
-        ("training", {"learning_rate": 0.1}),
-        ("model", {"max_objects": 4}),
-        ("model", {"scale_prior": (2.0, 0.2)}),
-    ):
-        (name,) = fields
-        with pytest.raises(ValueError, match=f"Expected {name}=.*Received: {name}="):
-            run_folder.open_folder(changed(resumed, part, **fields), FINGERPRINT)
-    longer = changed(resumed, "training", steps=9000)  # is no other config
-    assert run_folder.open_folder(longer, FINGERPRINT).is_dir()
-
-
-def test_resuming_on_other_digits_is_refused(config):
-    run_folder.write_config(config, FINGERPRINT, run_folder.open_folder(config, FINGERPRINT))
-    with pytest.raises(ValueError, match="Expected the digits or pictures with which"):
-        run_folder.open_folder(changed(config, "run", resume=True), "others")
-
-
-def test_a_run_that_never_began_is_not_the_newest(config):
-    begun = run_folder.open_folder(config, FINGERPRINT)
-    run_folder.write_config(config, FINGERPRINT, begun)
-    run_folder.open_folder(config, FINGERPRINT)
-    assert run_folder.open_folder(changed(config, "run", resume=True), FINGERPRINT) == begun
-
-
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"model": {"depth": 3}}', '{"model": {}}'])
-def test_a_damaged_config_is_refused(tmp_path, content):
-    (tmp_path / "config.json").write_text(content)
-    with pytest.raises(ValueError, match=f"Expected the config of a run in {tmp_path}"):
-        run_folder.load_model(tmp_path)
-
-
-def test_a_run_in_use_is_refused(config):
-    folder = run_folder.open_folder(config, FINGERPRINT)
-    script = (
-        "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); "
-        "print(flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", script, str(folder / ".lock")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        holder.stdout.readline()
-        with (
-            pytest.raises(ValueError, match="no other training is using"),
-            run_folder.lock(folder),
-        ):
-            pass
-        holder.stdin.close()
-    for _ in range(2):
-        with run_folder.lock(folder):
-            pass
+def test_a_tf_config_with_a_task_of_its_cluster():
+    cluster = {"worker": ["a:1", "b:1"]}
+    assert names_workers(json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}}))
+    assert not names_workers("") and not names_workers("{}")
 
 
 @pytest.mark.parametrize("logit, words", [(30.0, "always N"), (-30.0, "the same count, 0")])
@@ -251,15 +205,6 @@ def test_a_collapse_is_said_while_training(digit_splits, capsys, tmp_path, logit
     assert "Collapse" not in capsys.readouterr().err
     training.look(trainer, digit_splits["test"], 2000, tmp_path)
     assert f"Collapse at step 2,000: 100% of the images are given {words}" in capsys.readouterr().err
-
-
-def test_config_json_says_what_was_run(config):
-    folder = run_folder.open_folder(config, FINGERPRINT)
-    run_folder.write_config(config, FINGERPRINT, folder)
-    record = json.loads((folder / "config.json").read_text())
-    assert record["digits"] == "embedded" and record["seed"] == 0
-    assert record["versions"]["tensorflow"] == tf.__version__
-    assert record["model"]["max_objects"] == 3
 
 
 STRATEGIES = """

@@ -1,0 +1,56 @@
+import dataclasses
+
+import pytest
+
+from air_tf import AIR, memory
+from air_tf.config import MULTI_MNIST, PRESETS, Config, ModelConfig, TrainingConfig
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_fit_into_two_gigabytes(monkeypatch, name):
+    monkeypatch.setattr(memory, "machine_memory", lambda: 2 * 10**9)
+    memory.check_training_fits(PRESETS[name])
+
+
+def test_the_estimate_is_below_what_the_weights_have(monkeypatch, small_model):
+    """It must not refuse a model that fits: it counts no more than there is."""
+    received = []
+    monkeypatch.setattr(memory, "check_fits", lambda needed, *_, **__: received.append(needed))
+    for model in (small_model, AIR(MULTI_MNIST.model)):
+        config = model.config
+        height, width, channels = config.image_shape
+        images = config.max_objects * (8 * height * width * channels + config.glimpse_size**2 * channels)
+        memory.check_model_fits(config)
+        weights = sum(variable.shape.num_elements() for variable in model.trainable_variables)
+        assert 0.5 * weights < received[-1] / 4 - images <= weights
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"lstm_units": 65_536}, {"embedding_units": 65_536, "image_shape": (4096, 4096, 3)},
+     {"hidden_units": 65_536, "glimpse_size": 4096},
+     {"max_objects": 1000, "image_shape": (4096, 4096, 3)}],
+)  # fmt: skip
+def test_models_beyond_memory_are_refused_before_they_are_built(monkeypatch, changes):
+    monkeypatch.setattr(memory, "machine_memory", lambda: 24 * 10**9)
+    config = ModelConfig(**changes)
+    (name, *_) = changes
+    with pytest.raises(ValueError, match=f"Expected the model to fit into the 24.0 GB.*{name}="):
+        AIR(config)
+
+
+def test_batches_beyond_memory_are_refused(monkeypatch):
+    monkeypatch.setattr(memory, "machine_memory", lambda: 10**9)
+    large = dataclasses.replace(Config(), training=TrainingConfig(batch_size=65_536))
+    with pytest.raises(ValueError, match="batch_size=65536"):
+        memory.check_training_fits(large)
+
+
+def test_the_memory_of_a_container_is_its_limit(monkeypatch, tmp_path):
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(memory, "CGROUP", limit)
+    of_machine = memory.machine_memory()
+    assert of_machine > 10**8
+    for text, expected in (("1000000", 1_000_000), ("max", of_machine), ("", of_machine)):
+        limit.write_text(text)
+        assert memory.machine_memory() == expected
