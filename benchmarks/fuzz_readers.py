@@ -1,0 +1,285 @@
+"""The readers that `benchmarks.fuzz` and `tests/test_fuzz.py` feed, and what they are fed with."""
+
+import contextlib
+import copy
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+from PIL import Image
+
+from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
+from air_tf.memory import check_training_fits
+from air_tf.pictures import read_picture
+from air_tf.run import as_json, read_config, read_history
+from air_tf.trainer import names_workers
+
+LARGEST_TEXT = 30  # characters of a generated string
+ODD_NUMBERS = [0, -1, 2**31, 2**63, -(2**63) - 1, 10**400, 1e308, float("inf"), float("nan"), 5e-324]
+
+
+class Reader(NamedTuple):
+    """What reads, what it reads, and how it may refuse that."""
+
+    inputs: st.SearchStrategy
+    read: Callable[[Any], object]
+    refusals: tuple[type[BaseException], ...] = (ValueError, OSError)
+
+
+def make_reader(name: str, folder: Path) -> Reader:
+    """The reader of this name, which may write to `folder`."""
+    return MAKERS[name](folder)
+
+
+# what inputs are made of
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.sampled_from(ODD_NUMBERS),
+    st.text(max_size=LARGEST_TEXT),
+)  # fmt: skip
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=LARGEST_TEXT), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+nested = st.sampled_from([b"[" * 5000, b'{"a":' * 5000, b"[" * 500 + b"]" * 500])
+
+
+@st.composite
+def altered_bytes(draw, originals: list[bytes], edits: int = 4) -> bytes:
+    """One of the originals with a few parts replaced, removed, repeated or cut off."""
+    data = bytearray(draw(st.sampled_from(originals)))
+    for _ in range(draw(st.integers(0, edits))):
+        start = draw(st.integers(0, len(data)))
+        end = min(len(data), start + draw(st.integers(0, 16)))
+        kind = draw(st.sampled_from(["replace", "remove", "repeat", "cut", "flip"]))
+        if kind == "replace":
+            data[start:end] = draw(st.binary(max_size=16))
+        elif kind == "remove":
+            del data[start:end]
+        elif kind == "repeat":
+            data[start:start] = data[start:end] * draw(st.integers(1, 50))
+        elif kind == "cut":
+            del data[start:]
+        elif start < len(data):
+            data[start] ^= draw(st.integers(1, 255))
+    return bytes(data)
+
+
+@st.composite
+def altered_values(draw, original):
+    """A JSON value in which a few parts are replaced, removed or added."""
+    result = copy.deepcopy(original)
+    for _ in range(draw(st.integers(1, 3))):
+        parent, key = None, None
+        part = result
+        while isinstance(part, (dict, list)) and part and draw(st.integers(0, 3)):
+            parent, key = (
+                part,
+                draw(st.sampled_from(list(part) if isinstance(part, dict) else [*range(len(part))])),
+            )
+            part = parent[key]
+        if parent is None:
+            if not draw(st.integers(0, 9)):
+                return draw(values)
+        elif draw(st.booleans()):
+            parent[key] = draw(values)
+        elif isinstance(parent, dict) and draw(st.booleans()):
+            parent[draw(st.text(max_size=LARGEST_TEXT))] = draw(values)
+        else:
+            del parent[key]
+    return result
+
+
+def altered_json(*originals) -> st.SearchStrategy[bytes]:
+    """JSON texts like the originals: altered as values, or as bytes."""
+    as_values = st.one_of(*map(altered_values, originals))
+    texts = [json.dumps(original).encode() for original in originals]
+    return st.one_of(
+        as_values.map(lambda value: json.dumps(value).encode()), altered_bytes(texts), nested
+    )
+
+
+def written(path: Path, read: Callable[[], object]) -> Callable[[bytes], object]:
+    """Reads what has first been written to `path`."""
+
+    def write_and_read(data: bytes):
+        path.write_bytes(data)
+        return read()
+
+    return write_and_read
+
+
+# the readers
+
+RECORD = {
+    **as_json(dataclasses.asdict(Config())),
+    "digits": "mnist", "seed": 0, "digits_fingerprint": "0f" * 16,
+}  # fmt: skip
+EVALUATION = {
+    "step": 500, "seconds": 12.5, "count_accuracy": 0.9, "elbo": 600.0, "mean_count": 1.0,
+    "count_accuracy_by_count": {"0": 1.0, "1": 0.9, "2": 0.8}, "count_histogram": {"0": 0.5, "1": 0.5},
+}  # fmt: skip
+CLUSTER = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}
+
+
+def settings(folder: Path) -> Reader:
+    """The settings, as flags or as Python code gives them, and whether they fit into memory."""
+    parts = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig, "run": RunConfig}
+    typical = st.sampled_from(
+        [1, 2, 64, 0.5, 3.0, "mnist", "omniglot", "nvil", (3.0, 0.2), (50, 50), (5,)]
+    )
+    value = st.one_of(typical, values, st.lists(scalars, max_size=3).map(tuple))
+
+    def read(case):
+        part, fields = case
+        setting = parts[part](**fields)
+        check_training_fits(dataclasses.replace(Config(), **{part: setting}))
+        assert part == "run" or parts[part].from_json(as_json(dataclasses.asdict(setting))) == setting
+
+    def fields_of(part: str):
+        names = st.sampled_from([field.name for field in dataclasses.fields(parts[part])])
+        return st.tuples(st.just(part), st.dictionaries(names, value, max_size=3))
+
+    return Reader(st.sampled_from(list(parts)).flatmap(fields_of), read, (ValueError,))
+
+
+def config(folder: Path) -> Reader:
+    """config.json of a run."""
+    return Reader(altered_json(RECORD), written(folder / "config.json", lambda: read_config(folder)))
+
+
+def history(folder: Path) -> Reader:
+    """history.jsonl of a run, and the figure that is drawn of it."""
+    lines = st.lists(altered_json(EVALUATION), min_size=1, max_size=4).map(b"\n".join)
+
+    def check(records: list[dict]):
+        steps = [record["step"] for record in records]
+        assert steps == sorted(set(steps))
+        json.dumps(records, allow_nan=True)
+
+    path = folder / "history.jsonl"
+    return Reader(lines, written(path, lambda: check(read_history(folder))))
+
+
+def cluster(folder: Path) -> Reader:
+    """The variable TF_CONFIG."""
+    texts = altered_json(CLUSTER).map(lambda data: data.decode("utf-8", "surrogateescape"))
+    return Reader(texts, names_workers)
+
+
+def counts(folder: Path) -> Reader:
+    """counts.csv beside pictures."""
+    rows = st.lists(st.tuples(st.sampled_from(["a.png", "b.png", ""]), scalars.map(str)), max_size=4)
+
+    def text(rows) -> bytes:
+        file = io.StringIO()
+        csv.writer(file).writerows([("file", "count"), *rows])
+        return file.getvalue().encode("utf-8", "surrogatepass")
+
+    inputs = st.one_of(rows.map(text), altered_bytes([b"file,count\na.png,2\nb.png,0\n"]))
+    return Reader(inputs, written(folder / "counts.csv", lambda: read_labels_in(folder)))
+
+
+def boxes(folder: Path) -> Reader:
+    """boxes.json beside pictures."""
+    coco = {
+        "images": [{"id": 0, "file_name": "a.png", "width": 8}, {"id": 1, "file_name": "b.png"}],
+        "annotations": [{"id": 1, "image_id": 0, "category_id": 1, "bbox": [1, 2.5, 3, 4]},
+                        {"id": 2, "image_id": 0, "bbox": [0, 0, 8, 6], "iscrowd": 0}],
+    }  # fmt: skip
+    return Reader(altered_json(coco), written(folder / "boxes.json", lambda: read_labels_in(folder)))
+
+
+def read_labels_in(folder: Path) -> None:
+    """Reads the labels of two pictures, and checks what comes of them."""
+    from air_tf.data.own_images import read_labels
+
+    numbers, edges = read_labels([folder / "a.png", folder / "b.png"], np.array([[6, 8], [6, 8]]))
+    assert numbers.shape == (2,) and numbers.min() >= -1
+    assert np.isfinite(edges).all() and edges.min(initial=0) >= 0 and edges.max(initial=0) <= 1
+
+
+def npz(**arrays) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def digits(folder: Path) -> Reader:
+    """mnist.npz."""
+    from air_tf.data.digits import mnist_from_file
+
+    images, labels = np.zeros((2, 28, 28), np.uint8), np.zeros(2, np.uint8)
+    keras_layout = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+    others = [
+        npz(**keras_layout | changed)
+        for changed in ({"x_train": images[:, :5]}, {"y_test": labels[:1]}, {"x_test": images * 0.5},
+                        {"x_train": np.array([object()])}, {"y_train": np.array("a")})
+    ]  # fmt: skip
+    inputs = altered_bytes([npz(**keras_layout), *others, npz()])
+    path = folder / "mnist.npz"
+    return Reader(inputs, written(path, lambda: mnist_from_file(str(path))))
+
+
+def cache(folder: Path) -> Reader:
+    """A cached data set, which is made anew when it is damaged: nothing is refused."""
+    from air_tf.data.cache import cached
+    from air_tf.data.split import Split
+
+    split = Split.unlabelled(np.zeros((2, 8, 8, 1), np.uint8))
+    path = folder / "cache.npz"
+    cached(path, lambda: {"train": split, "test": split})
+    whole = path.read_bytes()
+
+    def read():
+        with contextlib.redirect_stderr(io.StringIO()):
+            splits = cached(path, lambda: {"train": split, "test": split})
+        assert set(splits) == {"train", "test"} and len(splits["train"].counts) == len(splits["train"])
+
+    return Reader(altered_bytes([whole, npz(), npz(a=np.zeros(3))]), written(path, read), ())
+
+
+def pictures() -> list[bytes]:
+    """Small PNG and JPEG files of all kinds."""
+    random = np.random.default_rng(0)
+    grey, colour = (Image.fromarray(random.integers(0, 256, (9, 13, *c), np.uint8)) for c in ((), (3,)))
+    deep = Image.fromarray(random.integers(0, 65_536, (9, 13), np.uint16))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    files = []
+    for picture, kind, options in [
+        (grey, "png", {}), (colour, "png", {}), (colour.convert("RGBA"), "png", {}), (deep, "png", {}),
+        (colour.quantize(), "png", {"transparency": 3}), (grey.convert("1"), "png", {}),
+        (grey.convert("LA"), "png", {}), (grey, "jpeg", {}), (colour, "jpeg", {"progressive": True}),
+        (colour.convert("CMYK"), "jpeg", {}), (colour, "jpeg", {"exif": exif, "subsampling": 2}),
+        (colour, "png", {"save_all": True, "append_images": [colour.rotate(90)]}),
+    ]:  # fmt: skip
+        file = io.BytesIO()
+        picture.save(file, kind, **options)
+        files.append(file.getvalue())
+    return files
+
+
+def picture(folder: Path) -> Reader:
+    """A picture file of a user's."""
+
+    def read(data: bytes):
+        pixels = read_picture(io.BytesIO(data))
+        assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
+
+    return Reader(altered_bytes([*pictures(), b"", b"GIF89a"]), read)
+
+
+MAKERS = {
+    maker.__name__: maker
+    for maker in (settings, config, history, cluster, counts, boxes, digits, cache, picture)
+}
