@@ -11,12 +11,23 @@ import os
 from typing import Annotated, Literal
 
 import tyro
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from air_tf.validation import parse_json, settings
 
+
+def _is_text(value: str) -> str:
+    """Refuses names of files that are no UTF-8, which neither JSON nor TensorFlow can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"Expected text in UTF-8. Received: {value!r}.") from None
+    return value
+
+
 # Bounds keep what a user may ask for within what float32 and a machine can hold; air_tf.memory
 # compares the sizes that follow from them together with the memory that there is.
+Text = Annotated[str, AfterValidator(_is_text)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 CountOrNone = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Images = Annotated[int, Field(ge=1, le=100_000_000)]
@@ -95,10 +106,10 @@ class DataConfig:
     """Of multi_mnist. embedded: scikit-learn's, no download; mnist: from --mnist, else through
     tensorflow-datasets; auto: mnist where it can be had, else embedded."""
 
-    mnist: str = ""
+    mnist: Text = ""
     """An mnist.npz in the Keras layout (default: the variable AIR_MNIST, if it is set)."""
 
-    cache_dir: str = os.path.join("~", ".cache", "air_tf")
+    cache_dir: Text = os.path.join("~", ".cache", "air_tf")
     """Folder for generated images; made anew when missing or damaged."""
 
     digit_counts: tuple[Annotated[int, Field(ge=0, le=1000)], ...] = MultiDigitRecipe.digit_counts
@@ -113,11 +124,11 @@ class DataConfig:
     test_images: Images = MultiDigitRecipe.test_images
     """Of multi_mnist: held-out images."""
 
-    omniglot: str = ""
+    omniglot: Text = ""
     """Of omniglot: a folder or a zip in its original layout (images_background/ALPHABET/...), or a
     folder of such zips (default: through tensorflow-datasets)."""
 
-    images: str = ""
+    images: Text = ""
     """Of images: PNG and JPEG files, a folder or a glob in quotes ('photos/*.png', ** for subfolders).
     For evaluation only, a counts.csv (file,count) or a boxes.json (COCO) beside them is read."""
 
@@ -405,10 +416,10 @@ class RunConfig:
     """Where the defaults of all other flags come from (default: the data set's); --preset NAME --help
     shows them."""
 
-    runs_dir: str = "runs"
+    runs_dir: Text = "runs"
     """Folder of all runs: the one to give to tensorboard --logdir."""
 
-    name: str = ""
+    name: Text = ""
     """The run's own folder (default: preset or data set, digits and seed, numbered when taken)."""
 
     resume: bool = False

@@ -91,7 +91,7 @@ def test_training_config_refuses_what_no_machine_or_float_holds(field, value):
     "name", ["../../x", "/x", "a/b", ".", "..", ".lock", "a\0b", "a" * 300, "\udcff"]
 )
 def test_a_runs_name_is_that_of_one_folder(name):
-    with pytest.raises(ValueError, match="Expected name"):
+    with pytest.raises(ValueError, match="Expected (name|text)"):
         RunConfig(name=name)
 
 
@@ -111,6 +111,12 @@ def test_mnist_is_refused_where_it_would_be_ignored():
 def test_configs_come_back_from_json(config):
     fields = json.loads(json.dumps(dataclasses.asdict(config)))
     assert type(config).from_json(fields) == config
+
+
+@pytest.mark.parametrize("make", [lambda t: RunConfig(runs_dir=t), lambda t: DataConfig(cache_dir=t)])
+def test_paths_that_json_cannot_hold_are_refused(make):
+    with pytest.raises(ValueError, match=r"Expected text in UTF-8. Received: 'a\\udcff'"):
+        make("a\udcff")
 
 
 def test_convolutions_are_described_whole():
