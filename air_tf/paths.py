@@ -1,0 +1,32 @@
+"""Paths as users give them: expanded, or refused in one line; and as they can be printed."""
+
+import os
+from pathlib import Path
+
+
+def expand(path: str | os.PathLike) -> Path:
+    """The path with the home folder in place of its `~`.
+
+    Raises:
+        ValueError: it is empty, holds a NUL byte, or its `~` stands for no home folder.
+    """
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise ValueError(f"Expected a path. Received: {text!r}.")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # an unknown user, or one without a home folder
+        raise ValueError(
+            f"Expected a path. Received: {shown(path)}, whose home folder is unknown."
+        ) from None
+
+
+def shown(path: str | os.PathLike) -> str:
+    """A path that any terminal can print in one line: other characters are escaped.
+
+    A file name may hold line breaks, a terminal's control codes, or bytes that are not UTF-8.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in os.fspath(path)
+    )
