@@ -21,12 +21,12 @@ def expand(path: str | os.PathLike) -> Path:
         ) from None
 
 
-def shown(path: str | os.PathLike) -> str:
-    """A path that any terminal can print in one line: other characters are escaped.
+def shown(path: object) -> str:
+    """A path, or an error's text, that any terminal can print in one line: other characters are escaped.
 
     A file name may hold line breaks, a terminal's control codes, or bytes that are not UTF-8.
     """
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in os.fspath(path)
+        for character in str(path)
     )
