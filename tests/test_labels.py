@@ -5,6 +5,7 @@ import math
 import os
 
 import numpy as np
+import pydantic
 import pytest
 
 from air_tf.data import labels, memory
@@ -12,6 +13,8 @@ from air_tf.data.labels import (
     BOXES,
     COUNTS,
     MOST_OBJECTS,
+    Coco,
+    CocoAnnotation,
     label_files,
     read_boxes,
     read_counts,
@@ -132,6 +135,16 @@ def test_what_is_no_json_is_refused(tmp_path, content):
         read_boxes(tmp_path / BOXES)
 
 
+def test_the_schema_stops_at_the_first_error_and_at_its_limit():
+    """Where pydantic would otherwise keep an error for each of a hundred million numbers."""
+    schema, fine = pydantic.TypeAdapter(Coco), CocoAnnotation(1, (0.0, 0.0, 1.0, 1.0))
+    for annotations in [0] * 9, [fine] * (labels.MOST_IN_COCO + 1):
+        with pytest.raises(pydantic.ValidationError) as caught:
+            schema.validate_python({"images": [], "annotations": annotations})
+        assert caught.value.error_count() == 1
+    assert schema.validate_python({"images": [], "annotations": [fine] * labels.MOST_IN_COCO})
+
+
 def test_boxes_without_area_in_their_picture_are_left_out(tmp_path, capsys):
     """20 x 40 pixels; what lies partly outside is cut."""
     boxes = [-4, -4, 8, 14], [40, 0, 5, 5], [3, -9, 5, 9], [4, 4, 0, 4], [30, 15, 1e6, 1e6]
@@ -156,7 +169,8 @@ def test_only_regular_files_of_a_limited_size_are_read(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / COUNTS)
     (tmp_path / BOXES).mkdir()
     assert label_files(paths) == []
-    monkeypatch.setattr(labels, "MOST_CSV_BYTES", 9)
-    (tmp_path / "large.csv").write_text("file,count\n")
-    with pytest.raises(ValueError, match="at most 9 bytes"):
-        read_counts(tmp_path / "large.csv")
+    monkeypatch.setattr(labels, "MOST_BYTES", 9)
+    (tmp_path / "large").write_text("file,count\n")
+    for read in read_counts, read_boxes:
+        with pytest.raises(ValueError, match="at most 9 bytes in .*large. Received: 11 bytes"):
+            read(tmp_path / "large")

@@ -6,6 +6,7 @@ Names that no picture has are ignored too. Anything else that is wrong is refuse
 """
 
 import csv
+import dataclasses
 import io
 import os
 import sys
@@ -22,32 +23,36 @@ from air_tf.validation import read_json
 
 COUNTS, BOXES = "counts.csv", "boxes.json"
 MOST_OBJECTS = 1_000  # in one picture: the evaluation's tables have a row for each count
-MOST_CSV_BYTES = 64 * 2**20  # of counts.csv, a million lines or so
+MOST_IN_COCO = 1_000_000  # images or annotations of a file; COCO's own has 860,001
+MOST_BYTES = 64 * 2**20  # of a file with labels; COCO's own validation set has 20 MB
 FARTHEST = 1e6  # pixels of a coordinate, beyond any picture's side
 
 Coordinate = Annotated[float, pydantic.Field(ge=-FARTHEST, le=FARTHEST, allow_inf_nan=False)]
 Length = Annotated[float, pydantic.Field(ge=0, le=FARTHEST, allow_inf_nan=False)]
 
 
-class CocoImage(pydantic.BaseModel):
+@dataclasses.dataclass(slots=True)
+class CocoImage:
     """A picture that was labelled, even if it has no objects."""
 
     id: int | str
     file_name: str
 
 
-class CocoAnnotation(pydantic.BaseModel):
+@dataclasses.dataclass(slots=True)
+class CocoAnnotation:
     """An object: its box is x, y, width, height in pixels."""
 
     image_id: int | str
     bbox: tuple[Coordinate, Coordinate, Length, Length]
 
 
-class Coco(pydantic.BaseModel):
+@dataclasses.dataclass(slots=True)
+class Coco:
     """A file in COCO's layout, as far as it is used."""
 
-    images: list[CocoImage]
-    annotations: list[CocoAnnotation]
+    images: Annotated[list[CocoImage], pydantic.Field(max_length=MOST_IN_COCO, fail_fast=True)]
+    annotations: Annotated[list[CocoAnnotation], pydantic.Field(max_length=MOST_IN_COCO, fail_fast=True)]
 
 
 def label_files(paths: list[Path]) -> list[Path]:
@@ -105,6 +110,14 @@ def _fractions(boxes: list[tuple], size: np.ndarray) -> np.ndarray:
     return np.clip(edges, 0.0, 1.0)
 
 
+def check_size(file: Path) -> None:
+    """Raises ValueError if the file is too large to be read as a whole."""
+    if (size := file.stat().st_size) > MOST_BYTES:
+        raise ValueError(
+            f"Expected at most {MOST_BYTES:,} bytes in {shown(file)}. Received: {size:,} bytes."
+        )
+
+
 def read_counts(file: Path) -> dict[Path, int]:
     """The counts in a `counts.csv`, by the pictures' paths.
 
@@ -119,10 +132,7 @@ def read_counts(file: Path) -> dict[Path, int]:
             f"Expected columns file,count in {shown(file)}. Received in line {line}: {shown(received)}."
         )
 
-    if (size := file.stat().st_size) > MOST_CSV_BYTES:
-        raise ValueError(
-            f"Expected at most {MOST_CSV_BYTES:,} bytes in {shown(file)}. Received: {size:,} bytes."
-        )
+    check_size(file)
     content = file.read_bytes()
     try:
         rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
@@ -165,6 +175,7 @@ def read_boxes(file: Path) -> dict[Path, list[tuple]]:
     def refused(place: str, received: str) -> ValueError:
         return ValueError(f"Expected {expected} in {shown(file)}. Received: {place}: {shown(received)}.")
 
+    check_size(file)
     coco = read_json(file, Coco, expected)
     result, boxes_of = {}, {}
     for number, image in enumerate(coco.images):
