@@ -13,6 +13,7 @@ import tensorflow as tf
 import tyro
 
 from air_tf.config import MULTI_MNIST, PRESETS, Config
+from air_tf.paths import shown
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 TRACEBACK = "--traceback"
@@ -95,7 +96,7 @@ def one_line(error: Exception) -> str:
         message = (error.message or "").partition("\n")[0]
     if not isinstance(error, (ValueError, OSError, ArithmeticError)):
         message = f"{type(error).__name__}: {message} ({TRACEBACK} shows where it arose)"
-    printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(message.split()))
+    printable = shown(" ".join(message.split()))
     if len(printable) > LONGEST_ERROR:
         printable = f"{printable[:LONGEST_ERROR]}..."
     return printable

@@ -91,7 +91,9 @@ SETTINGS_OF = {
 }
 MOST_NAME = 200  # bytes of a run's name
 DIGIT_SIZE = 28  # pixels, of a digit before it is shrunk
-MOST_INK = 0.75  # largest part of an image that its digits' squares may fill: they are to find room
+# The largest part of an image that the squares of its n digits may fill, which is also at most
+# MOST_CROWDED / (n - 1): images that are too bright where digits overlap are drawn anew
+MOST_INK, MOST_CROWDED = 0.75, 6.0
 
 
 @settings
@@ -171,7 +173,8 @@ class DataConfig:
                  "digit_counts to be different numbers from 0 on, one of them above 0",
                  digit_counts=counts)  # fmt: skip
         side = DIGIT_SIZE / MultiDigitRecipe.digit_scale[0]
-        smallest = math.ceil(max(2 * side, side * math.sqrt(max(counts) / MOST_INK)))
+        share = min(MOST_INK, MOST_CROWDED / max(1, max(counts) - 1))
+        smallest = math.ceil(max(2 * side, side * math.sqrt(max(counts) / share)))
         _require(self.canvas_size >= smallest, f"canvas_size at least {smallest}, for the digits' room",
                  canvas_size=self.canvas_size, digit_counts=counts)  # fmt: skip
 

@@ -9,31 +9,23 @@ from air_tf.config import Config, ModelConfig
 FLOAT = 4  # bytes
 COPIES = 4  # of each weight while training: itself, its gradient, and Adam's two moments
 CANVASES = 8  # images that a step of inference keeps for each object, at the least
-CGROUP = Path("/sys/fs/cgroup/memory.max")  # the limit of a container
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # bytes, or "max"
 
 
-def machine_memory() -> int:
-    """The memory that this process can have, in bytes."""
+def memory_bytes() -> int:
+    """The memory of the machine, or of the container if that has less."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):  # no container, or "max"
-        memory = min(memory, int(CGROUP.read_text()))
+        memory = min(memory, int(CONTAINER_LIMIT.read_text()))
     return memory
 
 
-def check_fits(bytes_needed: int, what: str, **settings) -> None:
-    """Raises ValueError if something needs more memory than there is.
-
-    Args:
-        bytes_needed: at the least.
-        what: needs it, for the error.
-        settings: that its size follows from, for the error.
-    """
-    memory = machine_memory()
-    if bytes_needed > memory:
-        given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+def check_memory(num_bytes: int, what: str) -> None:
+    """Raises ValueError if `what`, of at least so many bytes, cannot be held in memory."""
+    if num_bytes > memory_bytes():
         raise ValueError(
-            f"Expected {what} to fit into the {memory / 1e9:.1f} GB of memory of this machine. "
-            f"Received: at least {bytes_needed / 1e9:,.1f} GB, from {given}."
+            f"Expected {what} to fit into the {memory_bytes() / 2**30:.1f} GiB of memory. "
+            f"Received: {num_bytes / 2**30:,.1f} GiB."
         )
 
 
@@ -54,13 +46,15 @@ def check_model_fits(config: ModelConfig, batch_size: int = 1, training: bool = 
     rows = batch_size * config.importance_samples
     images = rows * config.max_objects * (CANVASES * height * width * channels + glimpse)
     numbers = weights * (COPIES if training else 1) + images
-    check_fits(
-        FLOAT * numbers, "the model", image_shape=config.image_shape, max_objects=config.max_objects,
-        glimpse_size=config.glimpse_size, embedding_units=config.embedding_units,
-        lstm_units=config.lstm_units, hidden_units=config.hidden_units,
-        z_what_size=config.z_what_size, batch_size=batch_size,
-        importance_samples=config.importance_samples,
-    )  # fmt: skip
+    sizes = {
+        "image_shape": config.image_shape, "max_objects": config.max_objects,
+        "glimpse_size": config.glimpse_size, "embedding_units": config.embedding_units,
+        "lstm_units": config.lstm_units, "hidden_units": config.hidden_units,
+        "z_what_size": config.z_what_size, "batch_size": batch_size,
+        "importance_samples": config.importance_samples,
+    }  # fmt: skip
+    given = ", ".join(f"{name}={value!r}" for name, value in sizes.items())
+    check_memory(FLOAT * numbers, f"a model of {given}")
 
 
 def check_training_fits(config: Config) -> None:

@@ -1,19 +1,32 @@
-"""Paths as users write them."""
+"""Paths as users give them: expanded, or refused in one line; and as they can be printed."""
 
 import os
 from pathlib import Path
 
 
 def expand(path: str | os.PathLike) -> Path:
-    """The path with `~` or `~name` at its start replaced by a home folder.
+    """The path with the home folder in place of its `~`.
 
     Raises:
-        ValueError: the path is empty or has a NUL character in it, or there is no such home folder.
+        ValueError: it is empty, holds a NUL byte, or its `~` stands for no home folder.
     """
     text = os.fspath(path)
     if not text or "\0" in text:
         raise ValueError(f"Expected a path. Received: {text!r}.")
     try:
         return Path(text).expanduser()
-    except RuntimeError as error:  # no such user, or neither HOME nor a passwd entry
-        raise ValueError(f"Expected a path. Received: {text!r}: {error}") from error
+    except RuntimeError:  # an unknown user, or one without a home folder
+        raise ValueError(
+            f"Expected a path. Received: {shown(path)}, whose home folder is unknown."
+        ) from None
+
+
+def shown(path: object) -> str:
+    """A path, or an error's text, that any terminal can print in one line: other characters are escaped.
+
+    A file name may hold line breaks, a terminal's control codes, or bytes that are not UTF-8.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in str(path)
+    )

@@ -2,13 +2,19 @@
 
 import glob
 import io
+import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from air_tf.paths import expand, shown
+
 SUFFIXES = (".png", ".jpg", ".jpeg")
 LARGEST = 64_000_000  # pixels of a picture; a larger one is refused before it is decoded
+LONGEST = 65_535  # pixels of a picture's longer side, the most that a JPEG can have
 
 LARGEST_SENT = 1024  # pixels: a model sees far less
 
@@ -16,17 +22,39 @@ LARGEST_SENT = 1024  # pixels: a model sees far less
 def find_pictures(pattern: str) -> list[Path]:
     """The picture files that a glob or a folder names, sorted; or the file itself.
 
+    A file that several links lead to is listed once. Only regular files count: no pipes or folders.
+
     Raises:
         ValueError: there are none.
+        OSError: the folder cannot be read.
     """
-    path = Path(pattern).expanduser()
+    path = expand(pattern)
     if path.is_file():
         return [path]
-    names = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
-    found = sorted(name for name in names if name.suffix.lower() in SUFFIXES and name.is_file())
+    names = path.iterdir() if path.is_dir() else map(Path, matches(path))
+    found = [name for name in names if name.suffix.lower() in SUFFIXES and os.path.isfile(name)]
     if not found:
-        raise ValueError(f"Expected PNG or JPEG files. Received: {pattern}, which names none.")
-    return found
+        raise ValueError(f"Expected PNG or JPEG files. Received: {shown(pattern)}, which names none.")
+    found.sort(key=lambda name: (name.is_symlink(), name), reverse=True)  # the last one is kept
+    return sorted({os.path.realpath(name): name for name in found}.values())
+
+
+def matches(pattern: Path) -> Iterator[str]:
+    """What `glob.glob` finds; for `**` each folder is visited once, even if links lead in circles."""
+    if "**" not in pattern.parts:
+        yield from glob.iglob(str(pattern))
+        return
+    place = pattern.parts.index("**")
+    start, rest = Path(*pattern.parts[:place]), pattern.parts[place + 1 :] or ("*",)
+    visited = set()
+    for top in glob.iglob(str(start)):
+        for folder, inner, _ in os.walk(top, followlinks=True):
+            if (real := os.path.realpath(folder)) in visited:
+                inner.clear()
+                continue
+            visited.add(real)
+            inner[:] = sorted(name for name in inner if not name.startswith("."))
+            yield from matches(Path(glob.escape(folder), *rest))
 
 
 def read_picture(source, channels: int = 3) -> np.ndarray:
@@ -40,17 +68,25 @@ def read_picture(source, channels: int = 3) -> np.ndarray:
         `(h, w, channels)` uint8.
 
     Raises:
-        ValueError: it cannot be read, is no PNG or JPEG, is cut short, or has over LARGEST pixels.
+        ValueError: it cannot be read, is no PNG or JPEG, is cut short, has over LARGEST pixels or a side
+            over LONGEST.
     """
     try:
-        with Image.open(source, formats=("PNG", "JPEG")) as picture:
-            if picture.width * picture.height > LARGEST:
-                raise ValueError(f"{picture.width} x {picture.height} pixels, over {LARGEST:,}")
-            picture.load()
-            return as_array(ImageOps.exif_transpose(picture), channels)
+        if isinstance(source, (str, os.PathLike)) and not os.path.isfile(source):
+            raise ValueError("no such file, or not a regular one")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files that can be read
+            with Image.open(source, formats=("PNG", "JPEG")) as picture:
+                width, height = picture.size
+                if width * height > LARGEST or max(width, height) > LONGEST:
+                    raise ValueError(
+                        f"{width} x {height} pixels, over {LARGEST:,} or over {LONGEST:,} on a side"
+                    )
+                picture.load()
+                return as_array(ImageOps.exif_transpose(picture), channels)
     except Exception as error:  # of many kinds, on broken files
-        name = getattr(source, "name", source)
-        raise ValueError(f"Expected a PNG or JPEG picture. Received: {name}: {error}") from error
+        name = shown(getattr(source, "name", source))
+        raise ValueError(f"Expected a PNG or JPEG picture. Received: {name}: {shown(error)}") from error
 
 
 def shrunk(pixels: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any, dataclass_transform
 import pydantic
 import pydantic.dataclasses
 
-MOST_JSON_BYTES = 256 * 2**20  # of one file, more than any that this program writes
+MOST_JSON_BYTES = 64 * 2**20  # of one file; parsed, it takes up to 40 times as much
 
 
 @functools.cache

@@ -237,12 +237,13 @@ def cache(folder: Path) -> Reader:
 
     split = Split.unlabelled(np.zeros((2, 8, 8, 1), np.uint8))
     path = folder / "cache.npz"
-    cached(path, lambda: {"train": split, "test": split})
+    arguments = path, lambda: {"train": split, "test": split}, ("train", "test"), (8, 8, 1)
+    cached(*arguments)
     whole = path.read_bytes()
 
     def read():
         with contextlib.redirect_stderr(io.StringIO()):
-            splits = cached(path, lambda: {"train": split, "test": split})
+            splits = cached(*arguments)
         assert set(splits) == {"train", "test"} and len(splits["train"].counts) == len(splits["train"])
 
     return Reader(altered_bytes([whole, npz(), npz(a=np.zeros(3))]), written(path, read), ())

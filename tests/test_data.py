@@ -9,33 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from air_tf import memory
 from air_tf.config import DataConfig, MultiDigitRecipe
 from air_tf.data import as_float, batches, digits, downloads, load_splits
-from air_tf.data.cache import cached
-from air_tf.data.digits import embedded_digits, mnist_from_file
+from air_tf.data.digits import embedded_digits
 from air_tf.data.multi_mnist import compose, draw_images, multi_mnist, segments
 
 RECIPE = MultiDigitRecipe(train_images=300, test_images=60)
 needs_mnist = pytest.mark.skipif(not os.environ.get("AIR_MNIST"), reason="AIR_MNIST is not set")
-
-
-@pytest.fixture
-def mnist_file(tmp_path):
-    """Writes an npz in the Keras layout, with some arrays changed."""
-
-    def write(**changes):
-        random = np.random.default_rng(0)
-        arrays = {
-            "x_train": random.integers(0, 256, (20, 28, 28), np.uint8),
-            "y_train": np.arange(20) % 10,
-            "x_test": random.integers(0, 256, (10, 28, 28), np.uint8),
-            "y_test": np.arange(10),
-        } | changes
-        path = tmp_path / "mnist.npz"
-        np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
-        return str(path)
-
-    return write
 
 
 @needs_mnist
@@ -105,48 +86,6 @@ def test_more_digits_on_a_larger_canvas():
     assert set(split.counts) == {0, 2, 5}
 
 
-def test_cache_is_read_and_a_damaged_one_is_made_anew(tmp_path, digit_splits, capsys):
-    path, made = tmp_path / "folder" / "set.npz", []
-
-    def make():
-        made.append(1)
-        return digit_splits
-
-    def check():
-        splits = cached(path, make)
-        assert set(splits) == set(digit_splits)
-        for name, split in splits.items():
-            for field in dataclasses.fields(split):
-                expected = getattr(digit_splits[name], field.name)
-                np.testing.assert_array_equal(getattr(split, field.name), expected)
-
-    check()
-    check()
-    assert len(made) == 1
-    whole = path.read_bytes()
-    damages = {
-        "truncated": whole[: len(whole) // 2],
-        "flipped": whole[:200] + bytes([whole[200] ^ 255]) + whole[201:],
-        "empty": b"",
-    }
-    for number, damaged in enumerate(damages.values(), start=2):
-        path.write_bytes(damaged)
-        check()
-        assert len(made) == number
-        assert "is damaged" in capsys.readouterr().err
-    assert [file.name for file in path.parent.iterdir()] == ["set.npz"]
-
-
-def test_failed_writing_leaves_nothing_behind(tmp_path, digit_splits, monkeypatch):
-    def fail(*_, **__):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(np, "savez_compressed", fail)
-    with pytest.raises(OSError, match="disk full"):
-        cached(tmp_path / "set.npz", lambda: digit_splits)
-    assert not list(tmp_path.iterdir())
-
-
 def numbered_images(count):
     return np.arange(count, dtype=np.uint8)[:, None, None, None]
 
@@ -197,39 +136,11 @@ def test_as_float_takes_arrays_and_tensors():
     assert as_float(pixels).dtype == np.float32
 
 
-def test_mnist_from_file(mnist_file):
-    loaded = mnist_from_file(mnist_file())
-    assert loaded.train_images.shape == (20, 28, 28) and loaded.test_labels.shape == (10,)
-
-
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ({"y_test": None}, "without y_test"),
-        ({"x_train": np.zeros((20, 8, 8), np.uint8)}, r"shape=\(20, 8, 8\)"),
-        ({"x_train": np.zeros((20, 28, 28), np.float32)}, "dtype=float32"),
-        ({"x_test": np.zeros((0, 28, 28), np.uint8)}, r"shape=\(0, 28, 28\)"),
-        ({"y_train": np.arange(3)}, r"y_train of shape \(20,\).*shape=\(3,\)"),
-        ({"y_train": np.ones(20)}, "with integers.*float64"),
-    ],
-)
-def test_mnist_file_is_refused(mnist_file, changes, message):
-    with pytest.raises(ValueError, match=message):
-        mnist_from_file(mnist_file(**changes))
-
-
-def test_what_is_no_mnist_file_is_refused(tmp_path):
-    text = tmp_path / "text.npz"
-    text.write_text("no npz")
-    for path in (tmp_path / "missing.npz", tmp_path, text):
-        with pytest.raises(ValueError, match=f"Keras layout.*Received: {path}"):
-            mnist_from_file(str(path))
-
-
 def test_mnist_through_tensorflow_datasets(monkeypatch):
     import tensorflow_datasets as tfds
 
     monkeypatch.setattr(downloads, "is_prepared", lambda name: name == "mnist")
+    monkeypatch.delenv("AIR_MNIST", raising=False)
     with tfds.testing.mock_data(num_examples=7):
         loaded, line = digits.load_digits(DataConfig(digits="auto", mnist=""))
     assert loaded.name == "mnist" and loaded.train_images.shape == (7, 28, 28)
@@ -260,14 +171,8 @@ def test_digits_from_tensorflow_datasets_are_in_their_original_order(monkeypatch
         np.testing.assert_array_equal(labels, range(50))
 
 
-def test_a_cache_folder_that_is_a_file_is_refused(tmp_path):
-    file = tmp_path / "file"
-    file.touch()
-    with pytest.raises(ValueError, match=f"Received: {file}, which is a file"):
-        cached(file / "set.npz", dict)
-
-
 def test_auto_falls_back_soon_without_a_network(monkeypatch):
+    monkeypatch.delenv("AIR_MNIST", raising=False)
     monkeypatch.setattr(downloads, "is_prepared", lambda name: False)
     with socket.create_server(("127.0.0.1", 0)) as never_answers:
         port = never_answers.getsockname()[1]
@@ -283,6 +188,7 @@ def test_mnist_never_falls_back(monkeypatch):
     def fail():
         raise ConnectionError("no network")
 
+    monkeypatch.delenv("AIR_MNIST", raising=False)
     monkeypatch.setattr(downloads, "is_prepared", lambda name: True)
     monkeypatch.setattr(digits, "mnist_from_tfds", fail)
     with pytest.raises(ValueError, match="--mnist FILE.npz. Received: ConnectionError: no network"):
@@ -329,3 +235,30 @@ def test_fresh_batches_are_new_images_of_training_digits_and_a_function_of_the_s
     )
     replicas = [x.numpy() for x in batches(composer, 8, 3, 1, 2, range(2), 2)]
     np.testing.assert_array_equal(replicas[1], by_hand.float_images())
+
+
+def test_mnist_is_read_from_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("AIR_MNIST", str(tmp_path / "named.npz"))
+    for name in ("mnist", "auto"):
+        with pytest.raises(ValueError, match=r"named\.npz"):
+            digits.load_digits(DataConfig(digits=name, mnist=""))
+    with pytest.raises(ValueError, match=r"flag\.npz"):
+        digits.load_digits(DataConfig(digits="auto", mnist="flag.npz"))
+    assert digits.load_digits(DataConfig(digits="embedded", mnist=""))[0].name == "embedded"
+
+
+def test_digits_that_find_no_room_are_refused():
+    """Five white squares of over 40 / 2.7 pixels a side: two of them always overlap."""
+    white, labels = np.full((1, 28, 28), 255, np.uint8), np.zeros(1, int)
+    recipe = MultiDigitRecipe(canvas_size=40, digit_counts=(5,))
+    with pytest.raises(ValueError, match="5 digits .* 5,000 tries. Received: canvas_size=40, .* 0 of 9"):
+        draw_images(white, labels, 9, recipe, 0, 0, show_progress=False)
+
+
+def test_images_beyond_memory_are_refused_before_they_are_drawn(monkeypatch):
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 2**30)
+    source = embedded_digits()
+    with pytest.raises(
+        ValueError, match="1,000,000,000 images of 50 x 50 pixels to fit into the 1.0 GiB"
+    ):
+        draw_images(source.train_images, source.train_labels, 10**9, RECIPE, 0, 2)

@@ -8,14 +8,14 @@ from air_tf.config import MULTI_MNIST, PRESETS, Config, ModelConfig, TrainingCon
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_fit_into_two_gigabytes(monkeypatch, name):
-    monkeypatch.setattr(memory, "machine_memory", lambda: 2 * 10**9)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 2 * 10**9)
     memory.check_training_fits(PRESETS[name])
 
 
 def test_the_estimate_is_below_what_the_weights_have(monkeypatch, small_model):
     """It must not refuse a model that fits: it counts no more than there is."""
     received = []
-    monkeypatch.setattr(memory, "check_fits", lambda needed, *_, **__: received.append(needed))
+    monkeypatch.setattr(memory, "check_memory", lambda needed, _: received.append(needed))
     for model in (small_model, AIR(MULTI_MNIST.model)):
         config = model.config
         height, width, channels = config.image_shape
@@ -32,15 +32,15 @@ def test_the_estimate_is_below_what_the_weights_have(monkeypatch, small_model):
      {"max_objects": 1000, "image_shape": (4096, 4096, 3)}],
 )  # fmt: skip
 def test_models_beyond_memory_are_refused_before_they_are_built(monkeypatch, changes):
-    monkeypatch.setattr(memory, "machine_memory", lambda: 24 * 10**9)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 24 * 2**30)
     config = ModelConfig(**changes)
     (name, *_) = changes
-    with pytest.raises(ValueError, match=f"Expected the model to fit into the 24.0 GB.*{name}="):
+    with pytest.raises(ValueError, match=f"Expected a model of .*{name}=.* to fit into the 24.0 GiB"):
         AIR(config)
 
 
 def test_batches_beyond_memory_are_refused(monkeypatch):
-    monkeypatch.setattr(memory, "machine_memory", lambda: 10**9)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 10**9)
     large = dataclasses.replace(Config(), training=TrainingConfig(batch_size=65_536))
     with pytest.raises(ValueError, match="batch_size=65536"):
         memory.check_training_fits(large)
@@ -48,9 +48,9 @@ def test_batches_beyond_memory_are_refused(monkeypatch):
 
 def test_the_memory_of_a_container_is_its_limit(monkeypatch, tmp_path):
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(memory, "CGROUP", limit)
-    of_machine = memory.machine_memory()
+    monkeypatch.setattr(memory, "CONTAINER_LIMIT", limit)
+    of_machine = memory.memory_bytes()
     assert of_machine > 10**8
     for text, expected in (("1000000", 1_000_000), ("max", of_machine), ("", of_machine)):
         limit.write_text(text)
-        assert memory.machine_memory() == expected
+        assert memory.memory_bytes() == expected

@@ -1,11 +1,12 @@
 """Omniglot from its files and through tensorflow-datasets; --preset and what goes with it."""
 
 import shutil
+import zipfile
 
 import pytest
 from PIL import Image, ImageDraw
 
-from air_tf import cli
+from air_tf import cli, memory
 from air_tf.config import NINE_DIGITS, OMNIGLOT, PRESETS, Config, DataConfig, ModelConfig, RunConfig
 from air_tf.data import downloads, load_splits
 from air_tf.data.omniglot import omniglot_files
@@ -92,7 +93,7 @@ def test_what_is_no_omniglot_is_refused(tmp_path):
         load_splits(config_of(tmp_path / "empty", tmp_path))
     text = tmp_path / "text.zip"
     text.write_text("no zip")
-    with pytest.raises(ValueError, match="Expected zips of Omniglot"):
+    with pytest.raises(ValueError, match="Expected drawings of Omniglot, or zips"):
         load_splits(config_of(text, tmp_path))
     draw(tmp_path / "one" / "images_background", ALPHABETS[:1])
     with pytest.raises(ValueError, match="two alphabets at least. Received: 1"):
@@ -106,6 +107,36 @@ def test_what_is_no_omniglot_is_refused(tmp_path):
         DataConfig(omniglot="x")
     with pytest.raises(ValueError, match="digits to be one of auto, none for omniglot"):
         DataConfig(dataset="omniglot", digits="mnist")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_changed_drawings_of_the_same_names_and_sizes_are_read_anew(tmp_path, zipped):
+    place = draw(tmp_path / "set" / "images_background").parent
+    path = tmp_path / "set.zip" if zipped else place
+
+    def load():
+        if zipped:
+            with zipfile.ZipFile(path, "w") as file:
+                for png in sorted(place.rglob("*.png")):
+                    file.write(png, png.relative_to(place))
+        return load_splits(config_of(path, tmp_path))
+
+    first = load()
+    for png in place.rglob("*.png"):
+        size = png.stat().st_size
+        Image.new("1", (105, 105), 1).save(png)
+        png.write_bytes(png.read_bytes().ljust(size, b"\0"))
+        assert png.stat().st_size == size
+    second = load()
+    assert first.fingerprint != second.fingerprint
+    assert first.splits["train"].images.any() and not second.splits["train"].images.any()
+
+
+def test_more_drawings_than_memory_holds_are_refused(tmp_path, monkeypatch):
+    draw(tmp_path / "images_background")
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 20_000)
+    with pytest.raises(ValueError, match=r"drawings of \(50, 50, 1\) pixels to fit into"):
+        load_splits(config_of(tmp_path, tmp_path))
 
 
 def test_convolutions_that_do_not_fit_leave_no_run_behind(tmp_path):
@@ -162,9 +193,10 @@ def test_an_unknown_preset_is_refused(capsys):
         ({"digit_counts": ()}, "digit_counts to be different numbers"),
         ({"digit_counts": (0,)}, "one of them above 0"),
         ({"digit_counts": (1, 1)}, "different numbers"),
-        ({"digit_counts": (-1, 2)}, "from 0 on"),
-        ({"digit_counts": (1.5,)}, "digit_counts to be int"),
-        ({"test_images": 0}, "test_images above 0"),
+        ({"digit_counts": (-1, 2)}, "digit_counts at least 0"),
+        ({"digit_counts": (40,), "canvas_size": 158}, "canvas_size at least 348"),
+        ({"digit_counts": (1.5,)}, "digit_counts to fit: input should be a valid integer"),
+        ({"test_images": 0}, "test_images at least 1"),
     ],
 )
 def test_digits_that_cannot_be_drawn_are_refused(fields, message):

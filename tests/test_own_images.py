@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 import evaluate
+from air_tf import memory
 from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
-from air_tf.data import load_splits
+from air_tf.data import load_splits, own_images
 from air_tf.data.own_images import is_held_out
 from air_tf.data.split import UNKNOWN
 from air_tf.run import load_model
@@ -116,16 +117,69 @@ def test_counts_are_known_only_where_they_are_given(config, folder):
 
 
 @pytest.mark.parametrize(
-    "name, text",
-    [("counts.csv", "name,n\n1,2\n"), ("counts.csv", "file,count\n00.png,many\n"),
-     ("counts.csv", "file,count\n00.png,-1\n"), ("boxes.json", "{"), ("boxes.json", "[]"),
-     ("boxes.json", '{"images": [{"id": 1, "file_name": "00.png"}], '
-                    '"annotations": [{"image_id": 1, "bbox": [1, 2]}]}')],
-)  # fmt: skip
+    "name, text", [("counts.csv", "file,count\n00.png,many\n"), ("boxes.json", "{")]
+)
 def test_labels_in_another_layout_are_refused(config, folder, name, text):
     draw(folder)
     (folder / name).write_text(text)
-    with pytest.raises(ValueError, match=f"Expected .* in .*{re.escape(name)}. Received: "):
+    with pytest.raises(ValueError, match=f"Expected .* in .*{re.escape(name)}. Received"):
+        load_splits(config)
+
+
+@pytest.mark.parametrize("name", [b"\xff\n.png", b"n" * 251 + b".png"])
+def test_files_may_have_any_name(config, folder, capsys, name):
+    draw(folder, number=6)
+    os.rename(os.fsencode(folder / "01.png"), os.fsencode(folder) + b"/" + name)
+    (folder / os.fsdecode(b"\xfe.png")).write_text("no picture")
+    dataset = load_splits(dataclasses.replace(config, images=f"{folder}/*"))
+    assert len(all_of(dataset)[0]) == 6
+    assert dataset.description.isprintable()
+    assert r"\udcfe.png" in capsys.readouterr().err
+
+
+def test_others_are_looked_at_in_place_of_broken_pictures(config, folder):
+    """Every second file of forty is looked at, and all of those are broken."""
+    draw(folder, number=40)
+    for i in range(0, 40, 2):
+        (folder / f"{i:02}.png").write_text("no picture")
+    dataset = load_splits(config)
+    assert dataset.model_fields["dark_objects"] is True
+    assert len(all_of(dataset)[0]) == 20
+    for file in folder.iterdir():
+        file.write_text("no picture")
+    with pytest.raises(ValueError, match="pictures that can be read. Received: 40 that cannot"):
+        load_splits(config)
+
+
+def test_other_pictures_of_equal_names_sizes_and_times_are_read_anew(config, folder, tmp_path):
+    """And so are other labels."""
+
+    def load(name, ink, count):
+        place = tmp_path / name
+        place.mkdir()
+        for i in range(4):
+            pixels = np.full((20, 20), 200, np.uint8)
+            pixels[5:9, 5:9] = ink
+            Image.fromarray(pixels).save(place / f"{i}.png", compress_level=0)
+        write_counts(place, [("0.png", count)])
+        for file in place.iterdir():
+            os.utime(file, (1, 1))
+        dataset = load_splits(dataclasses.replace(config, images=str(place)))
+        return dataset.fingerprint, *all_of(dataset)[:2]
+
+    first, images, counts = load("first", 10, 1)
+    again, same_images, other_counts = load("again", 10, 2)
+    assert first == again and (images == same_images).all()
+    assert counts.max() == 1 and other_counts.max() == 2
+    other, other_images, _ = load("other", 99, 1)
+    assert first != other and (images != other_images).any()
+
+
+def test_more_pictures_than_memory_holds_are_refused_before_they_are_read(config, folder, monkeypatch):
+    draw(folder, number=4)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 3 * 4 * 30 * 30 - 1)
+    monkeypatch.setattr(own_images, "read_picture", lambda *_: pytest.fail("read"))
+    with pytest.raises(ValueError, match=r"4 pictures of \(30, 30, 1\) pixels to fit into"):
         load_splits(config)
 
 

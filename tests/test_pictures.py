@@ -1,10 +1,21 @@
 import io
+import os
+import warnings
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from air_tf.pictures import as_png, find_pictures, inverted, read_picture, shrunk, takes_light_grounds
+from air_tf.pictures import (
+    LONGEST,
+    as_png,
+    find_pictures,
+    inverted,
+    read_picture,
+    shrunk,
+    takes_light_grounds,
+)
 
 random = np.random.default_rng(0)
 COLOURS = random.integers(0, 256, (5, 7, 3), np.uint8)
@@ -114,3 +125,83 @@ def test_a_model_tells_whether_it_takes_light_grounds(small_config):
     assert not takes_light_grounds(air_tf.AIR(small_config))
     dark = dataclasses.replace(small_config, dark_objects=True)
     assert takes_light_grounds(air_tf.AIR(dark))
+
+
+def test_no_side_is_longer_than_that_of_a_jpeg(tmp_path):
+    """A picture of 1 x 60,000,000 pixels would take gigabytes to be shrunk."""
+    for size in ((LONGEST + 1, 1), (1, LONGEST + 1)):
+        Image.new("1", size).save(tmp_path / "long.png")
+        with pytest.raises(ValueError, match=f"long.png: {size[0]} x {size[1]} pixels"):
+            read_picture(tmp_path / "long.png")
+    Image.new("1", (1, LONGEST)).save(tmp_path / "long.png")
+    assert shrunk(read_picture(tmp_path / "long.png")).shape == (1024, 1, 3)
+    assert read_picture(file_of(Image.new("L", (1, 1), 7))).tolist() == [[[7, 7, 7]]]
+
+
+def test_odd_files_that_can_be_read_bring_no_warnings():
+    palette = Image.fromarray(COLOURS).quantize(4)
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    broken = (
+        file_of(Image.fromarray(COLOURS), "jpeg", exif=exif).read().replace(b"\x01\x12", b"\x77\x12")
+    )
+    moving = file_of(Image.fromarray(COLOURS), save_all=True, append_images=[Image.new("RGB", (7, 5))])
+    control = moving.read()
+    start = control.index(b"acTL") + 4
+    no_frames = control[:start] + bytes(4) + control[start + 4 :]
+    crc = zlib.crc32(no_frames[start - 4 : start + 8]).to_bytes(4, "big")
+    no_frames = no_frames[: start + 8] + crc + no_frames[start + 12 :]
+    files = file_of(palette, transparency=bytes([0, 9])), io.BytesIO(broken), io.BytesIO(no_frames)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for file in files:
+            assert read_picture(file).shape == (5, 7, 3)
+            file.seek(0)
+            assert read_picture(file, channels=1).shape == (5, 7, 1)
+
+
+def test_only_regular_files_are_pictures(tmp_path):
+    """A pipe has no end: who opens it waits."""
+    Image.fromarray(COLOURS).save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "broken.png").symlink_to("nowhere")
+    (tmp_path / "circle.png").symlink_to("circle.png")
+    assert find_pictures(str(tmp_path)) == [tmp_path / "a.png"]
+    assert find_pictures(f"{tmp_path}/**") == [tmp_path / "a.png"]
+    for name in ("pipe.png", "folder.png", "broken.png", "circle.png"):
+        with pytest.raises(ValueError, match=f"{name}: no such file, or not a regular one"):
+            read_picture(tmp_path / name)
+    with pytest.raises(ValueError, match="which names none"):
+        find_pictures(str(tmp_path / "pipe.png"))
+
+
+def test_links_that_lead_in_circles_give_each_file_once(tmp_path):
+    """Two of them in one folder are 2 ** 40 ways to it."""
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / ".hidden").mkdir()
+    for name in ("z.png", "inner/b.png", "inner/.c.png", "inner/.hidden/d.png"):
+        (tmp_path / name).touch()
+    for name in ("one", "two", "inner/three"):
+        (tmp_path / name).symlink_to(tmp_path)
+    (tmp_path / "a.png").symlink_to("z.png")
+    files = [tmp_path / "inner" / "b.png", tmp_path / "z.png"]
+    assert find_pictures(f"{tmp_path}/**/*.png") == files
+    assert find_pictures(f"{tmp_path}/**/inner/**") == [files[0], tmp_path / "inner" / "three" / "z.png"]
+    assert find_pictures(str(tmp_path)) == files[1:]
+
+
+def test_links_into_other_folders_are_followed(tmp_path):
+    for folder in ("photos", "other[1]"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "other[1]" / "a.png").touch()
+    (tmp_path / "photos" / "link").symlink_to(tmp_path / "other[1]")
+    assert find_pictures(f"{tmp_path}/photos/**/*.png") == [tmp_path / "photos" / "link" / "a.png"]
+
+
+def test_a_refused_file_of_any_name_can_be_printed(tmp_path):
+    name = os.fsdecode(b"\xff\n.png")
+    (tmp_path / name).write_text("no picture")
+    with pytest.raises(ValueError) as caught:
+        read_picture(tmp_path / name)
+    assert str(caught.value).isprintable() and r"\udcff\n.png" in str(caught.value)

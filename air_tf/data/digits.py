@@ -2,18 +2,22 @@
 
 import dataclasses
 import hashlib
+import os
 import zlib
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from air_tf.config import DIGIT_SIZE, DataConfig
+from air_tf.data.archives import Header, read_npz
 from air_tf.data.downloads import check_can_be_had, reason_of
+from air_tf.paths import expand, shown
 
 EMBEDDED_INK_SIZE = 20  # pixels: MNIST's digits fill 20 x 20 of their 28 x 28 too
 EMBEDDED_TRAIN = 1500  # of 1,797 digits; the rest test
 MNIST_SIZE = 60_000  # digits to train on, in one batch
+MNIST_KEYS = "x_train", "y_train", "x_test", "y_test"  # of an npz in the Keras layout
+MOST_MNIST_BYTES = 2**30  # unpacked: 1.3 million digits, more than any data set in this layout has
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/train-labels-idx1-ubyte.gz"
 
 
@@ -36,13 +40,15 @@ class Digits:
 def load_digits(config: DataConfig) -> tuple[Digits, str]:
     """The digits that `config.digits` asks for, and a line that says which they are.
 
+    MNIST is read from `config.mnist` or the file that the environment's AIR_MNIST names.
+
     Raises:
         ValueError: the MNIST file is not one, or MNIST is asked for and cannot be had.
     """
     if config.digits == "embedded":
         return embedded_digits(), "Digits: scikit-learn's (embedded)."
-    if config.mnist:
-        return mnist_from_file(config.mnist), f"Digits: MNIST from {config.mnist}."
+    if file := config.mnist or os.environ.get("AIR_MNIST", ""):
+        return mnist_from_file(file), f"Digits: MNIST from {shown(file)}."
     try:
         check_can_be_had("mnist", MNIST_URL)
         return mnist_from_tfds(), "Digits: MNIST through tensorflow-datasets."
@@ -75,31 +81,44 @@ def mnist_from_file(path: str) -> Digits:
     """MNIST from an npz in the Keras layout.
 
     Raises:
-        ValueError: there is no such file, or it has other keys, shapes or types.
+        ValueError: there is no such file, or it has other keys, shapes or types, or unpacks to over
+            MOST_MNIST_BYTES.
     """
-    keys = "x_train", "y_train", "x_test", "y_test"
-    expected = f"Expected --mnist to be an npz with {', '.join(keys)} (the Keras layout)."
     try:
-        with np.load(Path(path).expanduser()) as file:
-            arrays = {key: file[key] for key in keys if key in file}
+        arrays = read_npz(expand(path), _choose_mnist)
     except Exception as error:  # NumPy, zipfile and zlib raise many kinds on what is no npz
-        raise ValueError(f"{expected} Received: {path}: {error}") from error
+        raise ValueError(
+            f"Expected --mnist to be an npz with {', '.join(MNIST_KEYS)} (the Keras layout). "
+            f"Received: {shown(path)}: {shown(error)}."
+        ) from error
+    return Digits("mnist", *(arrays[key] for key in MNIST_KEYS))
+
+
+def _choose_mnist(headers: dict[str, Header]) -> tuple[str, ...]:
+    """MNIST_KEYS, if these arrays are what they are to be, and not too large."""
+    for key in MNIST_KEYS:
+        if key not in headers:
+            raise ValueError(f"no {key}")
     for split in "train", "test":
-        for key in (f"x_{split}", f"y_{split}"):
-            if key not in arrays:
-                raise ValueError(f"{expected} Received: {path} without {key}.")
-        images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
-        if images.shape[1:] != (DIGIT_SIZE, DIGIT_SIZE) or images.dtype != np.uint8 or not len(images):
+        images, labels = headers[f"x_{split}"], headers[f"y_{split}"]
+        if (
+            images.shape[1:] != (DIGIT_SIZE, DIGIT_SIZE)
+            or images.dtype != np.uint8
+            or not images.shape[0]
+        ):
             raise ValueError(
-                f"Expected x_{split} of shape (n, 28, 28) and dtype uint8. "
-                f"Received: shape={images.shape}, dtype={images.dtype} in {path}."
+                f"x_{split} is not of shape (n, 28, 28) and dtype uint8, "
+                f"but shape={images.shape}, dtype={images.dtype}"
             )
-        if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
             raise ValueError(
-                f"Expected y_{split} of shape {images.shape[:1]} with integers. "
-                f"Received: shape={labels.shape}, dtype={labels.dtype} in {path}."
+                f"y_{split} is not of shape {images.shape[:1]} with integers, "
+                f"but shape={labels.shape}, dtype={labels.dtype}"
             )
-    return Digits("mnist", *(arrays[key] for key in keys))
+    num_bytes = sum(headers[key].num_bytes for key in MNIST_KEYS)
+    if num_bytes > MOST_MNIST_BYTES:
+        raise ValueError(f"arrays of {num_bytes:,} bytes in all, over {MOST_MNIST_BYTES:,}")
+    return MNIST_KEYS
 
 
 def mnist_from_tfds() -> Digits:

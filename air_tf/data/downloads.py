@@ -3,7 +3,8 @@
 import os
 import threading
 import urllib.request
-from pathlib import Path
+
+from air_tf.paths import expand, shown
 
 NETWORK_TIMEOUT = 3.0  # seconds
 
@@ -17,7 +18,7 @@ def check_can_be_had(name: str, url: str) -> None:
 def is_prepared(name: str) -> bool:
     """Whether tensorflow-datasets has the data set on this disk."""
     folder = os.environ.get("TFDS_DATA_DIR", os.path.join("~", "tensorflow_datasets"))
-    return any(Path(folder).expanduser().glob(f"{name}/*/dataset_info.json"))
+    return any(expand(folder).glob(f"{name}/*/dataset_info.json"))
 
 
 def network_reaches(url: str) -> bool:
@@ -40,4 +41,4 @@ def network_reaches(url: str) -> bool:
 
 def reason_of(error: Exception) -> str:
     """The error in one line."""
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return f"{type(error).__name__}: {shown(str(error).partition(chr(10))[0])}"

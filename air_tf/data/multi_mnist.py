@@ -10,9 +10,11 @@ from tqdm import tqdm
 
 from air_tf.config import DIGIT_SIZE, MultiDigitRecipe
 from air_tf.data.digits import Digits
-from air_tf.data.split import Split
+from air_tf.data.split import COPIES, Split
+from air_tf.memory import check_memory
 
 MAX_PIXEL = 255
+MOST_TRIES = 5_000  # to draw an image; two digits on 50 x 50 pixels need fewer than two on average
 
 
 def multi_mnist(digits: Digits, recipe: MultiDigitRecipe) -> dict[str, Split]:
@@ -35,6 +37,11 @@ def multi_mnist(digits: Digits, recipe: MultiDigitRecipe) -> dict[str, Split]:
         "train": draw_images(*train_digits, num_train, recipe, recipe.seed, method),
         "test": draw_images(*test_digits, num_test, recipe, recipe.test_digits_seed, method),
     }
+
+
+def split_names(digits: Digits) -> tuple[str, ...]:
+    """The names of the splits that `multi_mnist` gives."""
+    return ("train", "test", "test_digits") if digits.name == "mnist" else ("train", "test")
 
 
 def resampling(digits: Digits) -> Image.Resampling:
@@ -92,11 +99,16 @@ def draw_images(
         seed: of numpy's legacy `RandomState`, whose stream never changes.
         resampling: how digits are resized.
         show_progress: on the terminal.
+
+    Raises:
+        ValueError: an image has not been drawn in MOST_TRIES, since its digits fill too much of it, or
+            all images do not fit into memory.
     """
     random = np.random.RandomState(seed)
     pil_digits = {}  # each digit as a Pillow image, made when first drawn
     size, most = recipe.canvas_size, max(recipe.digit_counts)
 
+    check_memory(COPIES * num_images * size**2, f"{num_images:,} images of {size} x {size} pixels")
     images = np.zeros((num_images, size, size, 1), np.uint8)
     counts = np.zeros(num_images, np.int32)
     labels = np.zeros((num_images, most), np.int32)
@@ -121,9 +133,16 @@ def draw_images(
     bar = {"desc": "Drawing images", "unit": " images", "leave": False, "disable": not show_progress}
     for i in tqdm(range(num_images), **bar):
         count = recipe.digit_counts[random.randint(len(recipe.digit_counts))]
-        canvas, placed, edges = draw_digits(count)
-        while canvas.max() > MAX_PIXEL:  # digits that overlap too brightly are drawn anew
+        for _ in range(MOST_TRIES):
             canvas, placed, edges = draw_digits(count)
+            if canvas.max() <= MAX_PIXEL:  # digits that overlap too brightly are drawn anew
+                break
+        else:
+            raise ValueError(
+                f"Expected a canvas on which {count} digits find room within {MOST_TRIES:,} tries. "
+                f"Received: canvas_size={size}, on which {i:,} of {num_images:,} images were made. "
+                "Enlarge the canvas, or draw fewer digits."
+            )
         images[i, ..., 0], counts[i] = canvas, count
         if count:
             placements[i, :count], boxes[i, :count] = placed, np.array(edges) / size

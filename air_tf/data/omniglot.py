@@ -5,18 +5,22 @@ References:
         program induction. Science 350(6266), 1332-1338. https://github.com/brendenlake/omniglot
 """
 
-import zipfile
+import io
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from air_tf.config import DataConfig, ModelConfig
-from air_tf.data.cache import fingerprint
+from air_tf.data.archives import open_member, open_zip
+from air_tf.data.cache import contents, fingerprint
 from air_tf.data.downloads import check_can_be_had, reason_of
-from air_tf.data.split import Split
+from air_tf.data.split import COPIES, Split
+from air_tf.memory import check_memory
+from air_tf.paths import expand, shown
 from air_tf.pictures import read_picture
 from air_tf.preparation import fit
 
@@ -24,6 +28,7 @@ URL = "https://github.com/brendenlake/omniglot"
 HELD_OUT = "images_evaluation"  # the original's alphabets to test with
 ONE_IN = 4  # alphabets, in order of their names, is held out where there are none of them
 LAYOUT = "images_background/ALPHABET/character01/*.png"
+MOST_DRAWING_BYTES = 2**20  # of a PNG file; the original's have some 250
 
 
 class Drawing(NamedTuple):
@@ -34,6 +39,14 @@ class Drawing(NamedTuple):
     picture: np.ndarray  # (h, w, 1) uint8, dark ink on white
 
 
+def omniglot_paths(path: Path) -> list[Path]:
+    """The zips and the PNG files in a folder, or the zip itself."""
+    if path.is_file():
+        return [path]
+    zips, pngs = sorted(path.glob("*.zip")), sorted(path.glob("**/*.png"))
+    return [name for name in zips + pngs if os.path.isfile(name)]
+
+
 def omniglot_files(path: Path) -> Iterator[Drawing]:
     """The drawings in a folder or a zip, or in the zips of a folder, each once.
 
@@ -42,34 +55,47 @@ def omniglot_files(path: Path) -> Iterator[Drawing]:
             have drawings in common.
 
     Raises:
-        ValueError: a file is no zip or no picture, or is not in this layout.
+        ValueError: a file is no zip or no picture, is not in this layout, or is too large.
     """
     seen = set()
-    for name, opened in _pngs(path):
+    for name, content in _pngs(path):
         parts = PurePosixPath(name).parts[-4:]
         if len(parts) < 4:
-            raise ValueError(f"Expected Omniglot's {LAYOUT}. Received: {name}.")
+            raise ValueError(f"Expected Omniglot's {LAYOUT}. Received: {shown(name)}.")
         collection, *drawing = parts
         ours = collection.startswith("images_") and not drawing[-1].startswith("._")  # a Mac's
         if ours and tuple(drawing) not in seen:
             seen.add(tuple(drawing))
-            yield Drawing(collection == HELD_OUT, drawing[0], read_picture(opened, 1))
+            file = io.BytesIO(content)
+            file.name = name
+            yield Drawing(collection == HELD_OUT, drawing[0], read_picture(file, 1))
 
 
-def _pngs(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """The PNG files in a folder, in its zips, or in a zip: name and open file."""
-    for archive in [path] if path.is_file() else sorted(path.glob("*.zip")):
+def _pngs(path: Path) -> Iterator[tuple[str, bytes]]:
+    """The PNG files in a folder, in its zips, or in a zip: name and content."""
+
+    def bounded(file, name):
+        content = file.read(MOST_DRAWING_BYTES + 1)
+        if len(content) > MOST_DRAWING_BYTES:
+            raise ValueError(f"{name} of over {MOST_DRAWING_BYTES:,} bytes")
+        return content
+
+    for found in omniglot_paths(path):
         try:
-            with zipfile.ZipFile(archive) as opened:
-                for name in sorted(opened.namelist()):
-                    if name.endswith(".png"):
-                        with opened.open(name) as file:
-                            yield name, file
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"Expected zips of Omniglot. Received: {archive}: {error}") from error
-    for name in sorted(path.glob("**/*.png")):
-        with open(name, "rb") as file:
-            yield str(name.relative_to(path)), file
+            if found != path and found.suffix == ".png":
+                with open(found, "rb") as file:
+                    yield str(found.relative_to(path)), bounded(file, found.name)
+                continue
+            with open_zip(found) as archive:
+                for member in sorted(archive.infolist(), key=lambda member: member.filename):
+                    if member.filename.endswith(".png"):
+                        with open_member(archive, member) as file:
+                            yield member.filename, bounded(file, member.filename)
+        except Exception as error:  # zipfile and zlib raise many kinds on a damaged file
+            raise ValueError(
+                f"Expected drawings of Omniglot, or zips of them. Received: {shown(found)}: "
+                f"{shown(error)}"
+            ) from error
 
 
 def omniglot_tfds() -> Iterator[Drawing]:
@@ -86,12 +112,13 @@ def omniglot(drawings: Iterator[Drawing], model: ModelConfig) -> dict[str, Split
     """The splits `train` and `test`, of other alphabets.
 
     Raises:
-        ValueError: there are fewer than two alphabets.
+        ValueError: there are fewer than two alphabets, or more drawings than fit into memory.
     """
     images, alphabets, held_out = [], [], []
     for drawing in tqdm(drawings, "Reading Omniglot", unit=" drawings", leave=False):
         image, _ = fit(drawing.picture, model)
         images.append(image)
+        check_memory(COPIES * len(images) * image.size, f"drawings of {image.shape} pixels")
         alphabets.append(drawing.alphabet)
         held_out.append(drawing.held_out)
     names = sorted(set(alphabets))
@@ -116,11 +143,11 @@ def load_omniglot(config: DataConfig, cached) -> tuple[dict[str, Split], str, st
     """
     fields = {"image_shape": (*config.image_size, 1), "dark_objects": True}
     if config.omniglot:
-        path = Path(config.omniglot).expanduser()
-        files = [path] if path.is_file() else sorted([*path.glob("*.zip"), *path.glob("**/*.png")])
+        path = expand(config.omniglot)
+        files = omniglot_paths(path)
         if not files:
-            raise ValueError(f"Expected Omniglot's {LAYOUT} or its zips. Received: {path}.")
-        version, source = fingerprint(files), str(path)
+            raise ValueError(f"Expected Omniglot's {LAYOUT} or its zips. Received: {shown(path)}.")
+        version, source = fingerprint(contents(files)), shown(path)
         drawings = omniglot_files(path)
     else:
         version, source, drawings = "tfds", "tensorflow-datasets", omniglot_tfds()
@@ -136,7 +163,7 @@ def load_omniglot(config: DataConfig, cached) -> tuple[dict[str, Split], str, st
                 f"Received: {reason_of(error)}"
             ) from error
 
-    splits = cached(fingerprint([], version, fields), make)
+    splits = cached(fingerprint(version, fields), make)
     sizes = {name: len(split) for name, split in splits.items()}
     description = (
         f"Omniglot from {source}: {sizes['train']:,} drawings to train on, {sizes['test']:,} of other "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+COPIES = 3  # of all images that are held at once while a data set is read, split and trained on
 UNKNOWN = -1  # the count of an image without labels
 Composer = Callable[[int, list[int]], np.ndarray]  # (number of images, seed) to (S, H, W, C) uint8
 
@@ -24,7 +25,8 @@ class Split:
     def of(cls, images: np.ndarray, counts: np.ndarray, boxes: np.ndarray) -> "Split":
         """Images whose objects have boxes, but no class and no mask."""
         shape = boxes.shape[:2]
-        return cls(images, counts, np.full(shape, -1), boxes, np.zeros((*shape, 4), np.int32))
+        labels, placements = np.full(shape, -1, np.int32), np.zeros((*shape, 4), np.int32)
+        return cls(images, counts, labels, boxes.astype(np.float32), placements)
 
     @classmethod
     def unlabelled(cls, images: np.ndarray) -> "Split":
