@@ -180,10 +180,16 @@ def read_config(folder: Path) -> dict:
     return record
 
 
+def json_text(values, indent: int | None = None) -> str:
+    """The values as JSON, which knows neither NaN nor infinity: they become null."""
+    finite = json.loads(json.dumps(values), parse_constant=lambda name: None)
+    return json.dumps(finite, indent=indent, allow_nan=False)
+
+
 def write_json(values, path: Path) -> None:
-    """Writes through a temporary file, so that what stands at `path` is always whole."""
+    """Writes `json_text` through a temporary file, so that what stands at `path` is always whole."""
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(values, indent=2) + "\n")
+    temporary.write_text(json_text(values, indent=2) + "\n")
     os.replace(temporary, path)
 
 
