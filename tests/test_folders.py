@@ -242,7 +242,7 @@ def kill_at(monkeypatch, number):
 @pytest.mark.parametrize("old", [{}, OLD])
 def test_a_job_killed_at_any_moment_loses_nothing(tmp_path, old):
     seen, number = set(), 0
-    for number in range(100):  # noqa: B007
+    for number in range(100):
         out = tmp_path / f"out-{number}"
         if old:
             write(out, old)

@@ -1,4 +1,4 @@
-"""predict.py: with the model that comes with the repository, and with one that only measures brightness."""
+"""predict.py: with the model that comes with the repository, and with one that measures brightness."""
 
 import csv
 import errno
@@ -205,7 +205,7 @@ def touch(path):
         (lambda: None, {"pictures": False}),
         (lambda: None, {"batch_size": 4}),
     ],
-    ids="model time contents added removed boxes invert pictures batch".split(),
+    ids=["model", "time", "contents", "added", "removed", "boxes", "invert", "pictures", "batch"],
 )
 def test_a_job_does_not_go_on_with_anothers_predictions(place, monkeypatch, capsys, change, flags):
     with pytest.raises(KeyboardInterrupt):
@@ -238,7 +238,8 @@ def test_a_finished_job_that_cannot_be_put_in_place_is_not_lost(place, monkeypat
 NAMES = [
     b"caf\xe9.png", b"caf\xc3\xa9.png", b"two\nlines.png", b"back\rspace.png", b"comma,\"quote\".png",
     b"=HYPERLINK(1).png", b"+1.png", b"-1.png", b"@SUM(1).png", b"\t=1.png", b"\r=1.png", b"'=1.png",
-    b"a" * 251 + b".png", "é".encode() * 125 + b".png", b"\xff" * 251 + b".png", b"\x1b[31m.png", b".png",
+    b"a" * 251 + b".png", "é".encode() * 125 + b".png", b"\xff" * 251 + b".png", b"\x1b[31m.png",
+    b".png",
 ]  # fmt: skip
 
 
