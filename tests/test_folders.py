@@ -267,6 +267,29 @@ def test_a_job_killed_at_any_moment_loses_nothing(tmp_path, old):
     assert seen == {"old", "new"} and 10 < number < 99
 
 
+@pytest.mark.parametrize("change", [add_a_file, add_among_ours, change_ours])
+def test_what_the_user_does_during_the_replacement_is_kept(tmp_path, monkeypatch, change):
+    out = tmp_path / "out"
+    write(out, OLD)
+    name, replace = "", os.replace
+
+    def replace_meanwhile(source, place):
+        nonlocal name
+        if str(place).endswith("3.png"):
+            name = change(out)
+        replace(source, place)
+
+    monkeypatch.setattr(os, "replace", replace_meanwhile)
+    with pytest.raises(ValueError, match="in it, which was added or changed"):
+        write(out, NEW)
+    monkeypatch.undo()
+    assert (out / name).read_text() in ("all of it", "sun", "eno")
+    (out / name).rename(tmp_path / "away")
+    with pytest.raises(RuntimeError), writing(out, "test.py"):
+        raise RuntimeError  # a job that does nothing but recover
+    assert texts(out) == NEW
+
+
 def test_what_the_user_adds_before_a_recovery_is_kept(tmp_path, monkeypatch):
     out = tmp_path / "out"
     write(out, OLD)
