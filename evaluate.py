@@ -3,24 +3,26 @@
 import dataclasses
 import functools
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import Literal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback
 
 
 from air_tf import cli
 from air_tf.config import DataConfig
 from air_tf.data import load_splits
 from air_tf.evaluation import check_images_fit, evaluate_fully, importance_bounds
-from air_tf.folders import check_replaceable, replace_folder
-from air_tf.paths import expand
+from air_tf.folders import RESULT, writing
+from air_tf.paths import as_text, expand, shown
 from air_tf.run import load_model, read_config, read_history, write_json
 from air_tf.serving import ServedModel
 
-FILES = {"evaluation.json", "report.html", "figures"}
+MOST_IMPORTANCE_SAMPLES = 1_000_000  # per image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +48,8 @@ class EvaluateConfig:
     """Samples K of the importance-weighted bound (default: no bound; 100 in published figures)."""
 
     out: str = ""
-    """Folder to write (default: evaluation/SPLIT in the run, or evaluation for a SavedModel)."""
+    """Folder to write (default: evaluation/SPLIT in the run, or evaluation for a SavedModel). It has to
+    be new, or hold an earlier result that nobody has changed, which is replaced."""
 
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
 
@@ -56,14 +59,15 @@ def check(config: EvaluateConfig) -> None:
     if bool(config.run) == bool(config.saved_model):
         given = f"--run {config.run!r} --saved-model {config.saved_model!r}"
         raise ValueError(f"Expected either --run or --saved-model. Received: {given}.")
-    if config.importance_samples is not None and config.importance_samples < 1:
+    samples = config.importance_samples
+    if samples is not None and not 1 <= samples <= MOST_IMPORTANCE_SAMPLES:
         raise ValueError(
-            f"Expected at least 1 importance sample. Received: {config.importance_samples}."
+            f"Expected 1 to {MOST_IMPORTANCE_SAMPLES:,} importance samples. Received: {samples}."
         )
-    if config.saved_model and (config.importance_samples is not None or config.rho is not None):
+    if config.saved_model and (samples is not None or config.rho is not None):
         raise ValueError(
             "Expected neither --importance-samples nor --rho with --saved-model, which has no ELBO. "
-            f"Received: {config.importance_samples} and {config.rho}."
+            f"Received: {samples} and {config.rho}."
         )
     if config.rho is not None and not 0 < config.rho < 1:
         raise ValueError(f"Expected rho between 0 and 1. Received: {config.rho}.")
@@ -87,19 +91,26 @@ def load(config: EvaluateConfig):
     """The model, its history and its folder."""
     if config.saved_model:
         return ServedModel(config.saved_model), [], None
-    folder = Path(config.run).expanduser()
+    folder = expand(config.run)
     return load_model(folder, config.rho), read_history(folder), folder
 
 
 def main(config: EvaluateConfig) -> None:
-    from air_tf import report  # matplotlib takes its time
-
     check(config)
     started = time.perf_counter()
     model, history, folder = load(config)
     default = Path("evaluation") if folder is None else folder / "evaluation" / config.split
-    out = Path(config.out).expanduser() if config.out else default
-    check_replaceable(out, FILES, "evaluation.json")
+    out = expand(config.out) if config.out else default
+    with writing(out, "evaluate.py") as unfinished:
+        record = evaluate(config, model, history, folder, unfinished / RESULT, started)
+    print(cli.table(record))
+    print(f"In {shown(out)}: evaluation.json, report.html, figures.")
+
+
+def evaluate(config: EvaluateConfig, model, history: list[dict], run: Path | None, out: Path, started):
+    """Writes an evaluation to the folder `out`, and the projector to that of the run."""
+    from air_tf import report  # matplotlib takes its time
+
     dataset = load_splits(config.data)
     print(dataset.description, flush=True)
     if config.split not in dataset.splits:
@@ -111,14 +122,14 @@ def main(config: EvaluateConfig) -> None:
     segments = dataset.segments and functools.partial(dataset.segments, config.split)
     scene, metrics = evaluate_fully(model, split, segments)
     record = {
-        "model": config.run or config.saved_model,
+        "model": as_text(config.run or config.saved_model),
         "dataset": config.data.dataset,
         "digits": dataset.digits,
         "split": config.split,
         "images": len(split),
         **metrics,
     }
-    if folder is not None:
+    if run is not None:
         record["rho"] = model.rho()
     captioned = report.make_figures(model, scene, split, history)
     record["seconds"] = time.perf_counter() - started
@@ -128,19 +139,12 @@ def main(config: EvaluateConfig) -> None:
         record["importance_bounds"] = importance_bounds(model, split, config.importance_samples)
         record["importance_seconds"] = time.perf_counter() - started
 
-    if folder is not None:
-        record["objects_in_projector"] = report.write_projector(scene, split, folder)
-    replace_folder(out, lambda temporary: write(record, captioned, temporary))
-    print(cli.table(record))
-    print(f"In {out}: evaluation.json, report.html, figures.")
-
-
-def write(record: dict, captioned: dict, folder: Path) -> None:
-    from air_tf import report
-
-    write_json(record, folder / "evaluation.json")
+    if run is not None:
+        record["objects_in_projector"] = report.write_projector(scene, split, run)
+    write_json(record, out / "evaluation.json")
     title = f"air_tf: {record['model']} on {record['dataset']}, {record['digits']}, {record['split']}"
-    report.write_page(title, record, captioned, folder)
+    report.write_page(title, record, captioned, out)
+    return record
 
 
 if __name__ == "__main__":

@@ -26,7 +26,13 @@ def shown(path: object) -> str:
 
     A file name may hold line breaks, a terminal's control codes, or bytes that are not UTF-8.
     """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in str(path)
-    )
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+
+
+def as_text(path: str | Path) -> str:
+    r"""A path as text that can be written as UTF-8: other bytes in it become \xNN.
+
+    >>> print(as_text(os.fsdecode(b"caf\xe9.png")))
+    caf\xe9.png
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

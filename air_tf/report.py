@@ -3,7 +3,6 @@
 import base64
 import html
 import os
-import tempfile
 from pathlib import Path
 
 import keras
@@ -82,7 +81,9 @@ def make_figures(model: Predictor, scene: Scene, split: Split, history: list[dic
     if isinstance(model, AIR):
         counts = np.repeat(np.arange(1, model.config.max_objects + 1), SAMPLE_COLUMNS)
         samples = np.asarray(model.generate(len(counts), counts=counts))
-        caption = f"Samples from the prior, given 1 to {model.config.max_objects} objects: a row each."
+        caption = (
+            f"Samples from the prior, given 1 to {model.config.max_objects} objects: one row per count."
+        )
         result["samples"] = (caption, plots.picture_grid(samples, SAMPLE_COLUMNS))
     if len(worst):
         of = f"the {len(wrong):,} images counted wrong" if labelled.any() else "all images"
@@ -152,7 +153,7 @@ def write_page(title: str, numbers: dict, captioned: dict, folder: Path) -> None
     page = PAGE.format(
         title=html.escape(title), numbers=html.escape(table(numbers)), figures="\n".join(parts)
     )
-    (folder / "report.html").write_text(page)
+    (folder / "report.html").write_text(page, encoding="utf-8")
 
 
 def object_labels(scene: Scene, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -185,15 +186,15 @@ def write_projector(scene: Scene, split: Split, folder: Path) -> int:
         return 0
     glimpses = attend(split[image_of].float_images(), scene.z_where[image_of, step_of])
     rows = (f"{label}\t{step + 1}\t{i}" for i, step, label in zip(image_of, step_of, labels))
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as temporary:
-        new, target = Path(temporary) / "projector", folder / "projector"
-        new.mkdir()
-        np.savetxt(new / "z_what.tsv", scene.z_what[image_of, step_of], "%.5g", delimiter="\t")
-        (new / "metadata.tsv").write_text("\n".join(["digit\tstep\timage", *rows]) + "\n")
-        _sprites(glimpses).save(new / "sprites.png")
-        if target.exists():
-            os.rename(target, Path(temporary) / "old")
-        os.rename(new, target)
+    target = folder / "projector"
+    target.mkdir(exist_ok=True)
+    names = "z_what.tsv", "metadata.tsv", "sprites.png"
+    codes, metadata, sprites = parts = [target / f".{name}.part" for name in names]
+    np.savetxt(codes, scene.z_what[image_of, step_of], "%.5g", delimiter="\t")
+    metadata.write_text("\n".join(["digit\tstep\timage", *rows]) + "\n")
+    _sprites(glimpses).save(sprites, "png")
+    for part, name in zip(parts, names):
+        os.replace(part, target / name)
 
     config = projector.ProjectorConfig()
     embedding = config.embeddings.add()

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import math
 import os
 import platform
 import re
@@ -266,19 +265,16 @@ def read_config(folder: Path) -> RunRecord:
     return validation.read_json(path, RunRecord, "the config of a run")
 
 
-def finite(values):
-    """The values with None in place of numbers that JSON does not know, infinities and NaN."""
-    if isinstance(values, dict):
-        return {name: finite(value) for name, value in values.items()}
-    if isinstance(values, (list, tuple)):
-        return [finite(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values
+def json_text(values, indent: int | None = None) -> str:
+    """The values as JSON, which knows neither NaN nor infinity: they become null."""
+    finite = json.loads(json.dumps(values), parse_constant=lambda name: None)
+    return json.dumps(finite, indent=indent, allow_nan=False)
 
 
 def write_json(values, path: Path) -> None:
-    """Writes through a temporary file, so that what stands at `path` is always whole."""
+    """Writes `json_text` through a temporary file, so that what stands at `path` is always whole."""
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(finite(values), indent=2) + "\n")
+    temporary.write_text(json_text(values, indent=2) + "\n")
     os.replace(temporary, path)
 
 
@@ -301,7 +297,7 @@ def append_history(record: dict, folder: Path) -> None:
     path = folder / "history.jsonl"
     cut_short = path.exists() and not path.read_bytes().endswith(b"\n")
     with open(path, "a") as file:
-        file.write("\n" * cut_short + json.dumps(finite(record)) + "\n")
+        file.write("\n" * cut_short + json_text(record) + "\n")
 
 
 def checkpoint_steps(folder: Path) -> list[int]:

@@ -230,7 +230,7 @@ class ServedModel:
     """
 
     def __init__(self, folder: str | Path):
-        folder = _newest_version(Path(folder).expanduser())
+        self.folder = folder = _newest_version(Path(folder).expanduser())
         try:
             self._loaded = tf.saved_model.load(str(folder))  # keeps the variables alive
         except (tf.errors.OpError, OSError, ValueError) as error:

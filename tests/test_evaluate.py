@@ -1,6 +1,7 @@
 """evaluate.py as a user runs it, and the parts of a report."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -19,6 +20,7 @@ from air_tf import run as run_folder
 from air_tf.config import DataConfig
 from air_tf.data import Split, load_splits
 from air_tf.evaluation import canvases, evaluate_fully, infer_all
+from air_tf.folders import as_text
 from air_tf.objectives import Terms
 from air_tf.pictures import as_png
 from air_tf.serving import ServedModel, export
@@ -208,6 +210,7 @@ def test_a_saved_model_without_the_endpoints_is_refused(tmp_path, capsys):
 
 def test_flags_that_do_not_go_together_are_refused(run_copy, tmp_path, capsys):
     assert "Received: 0" in refusal(capsys, run=run_copy, importance_samples=0)
+    assert "Received: 1000000000" in refusal(capsys, run=run_copy, importance_samples=10**9)
     assert "either --run or --saved-model" in refusal(capsys)
     assert "either --run or --saved-model" in refusal(capsys, run="a", saved_model="b")
     assert "which has no ELBO" in refusal(capsys, saved_model="b", importance_samples=5)
@@ -221,7 +224,9 @@ def test_folders_with_other_files_are_left_alone(run_copy, tmp_path, capsys):
     precious.parent.mkdir()
     precious.write_text("all of it")
     (precious.parent / "evaluation.json").write_text("{}")
-    assert "with thesis.tex in it" in refusal(capsys, run=run_copy, out=precious.parent)
+    for name in ("evaluation.json", "thesis.tex"):
+        assert f"with {name} in it" in refusal(capsys, run=run_copy, out=precious.parent)
+        (precious.parent / "evaluation.json").unlink(missing_ok=True)
     assert precious.read_text() == "all of it"
     album = tmp_path / "album" / "figures"
     album.mkdir(parents=True)
@@ -229,16 +234,20 @@ def test_folders_with_other_files_are_left_alone(run_copy, tmp_path, capsys):
     assert album.exists()
 
 
-def test_an_evaluation_is_replaced_as_a_whole(tmp_path):
-    out = tmp_path / "out"
-    evaluate.replace_folder(out, lambda folder: (folder / "old.txt").write_text("old"))
-    with pytest.raises(RuntimeError):
+def test_numbers_that_are_none_become_null(tmp_path):
+    values = {
+        "a": float("nan"),
+        "b": [np.inf, (-np.inf, 1.5)],
+        "c": {"d": np.float64("nan")},
+        "e": "NaN",
+    }
+    run_folder.write_json(values, tmp_path / "x.json")
+    text = (tmp_path / "x.json").read_text()
+    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert found == {"a": None, "b": [None, [None, 1.5]], "c": {"d": None}, "e": "NaN"}
 
-        def fail(folder):
-            (folder / "half.txt").write_text("half")
-            raise RuntimeError
 
-        evaluate.replace_folder(out, fail)
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old.txt"]
-    evaluate.replace_folder(out, lambda folder: (folder / "new.txt").write_text("new"))
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "new.txt"]
+def test_any_name_of_a_run_can_be_written_on_the_page(tmp_path):
+    title = as_text(os.fsdecode(b"runs/caf\xe9"))
+    report.write_page(title, {"model": title}, {}, tmp_path)
+    assert "runs/caf\\xe9" in (tmp_path / "report.html").read_text(encoding="utf-8")
