@@ -90,13 +90,13 @@ def test_a_request_without_a_signature_is_the_default_one_and_outputs_can_be_cho
         ({"images": np.zeros((1, 12, 10, 1), np.float64)}, "Received: float64"),
         ({"images": np.full((1, 12, 10, 1), np.nan, np.float32)}, "Expected pixels in"),
         ({"images": np.full((1, 12, 10, 1), 255, np.float32)}, "Expected pixels in"),
-        ({"images": np.zeros((0, 12, 10, 1), np.float32)}, "Expected at least one image"),
+        ({"images": np.zeros((0, 12, 10, 1), np.float32)}, "Expected from 1 to 4,096 images"),
         ({"pixels": np.zeros((1, 12, 10, 1), np.float32)}, "Expected inputs"),
     ],
 )
 def test_bad_images_are_refused_with_a_reason(remote, inputs, words):
-    with pytest.raises(ValueError, match=f"INVALID_ARGUMENT: .*(?s:.*){words}"):
-        remote._predict("serving_default", **inputs)
+    with pytest.raises(ValueError, match=f"INVALID_ARGUMENT: .*{words}"):
+        remote._predict("serving_default", inputs)
     assert len(remote.infer(np.zeros((1, 12, 10, 1), np.float32)).counts) == 1  # it goes on
 
 
@@ -105,7 +105,7 @@ def test_bad_files_are_refused_with_a_reason(remote, cut):
     file = as_png(random.integers(0, 256, (20, 30, 3), np.uint8))[:cut]
     with pytest.raises(ValueError, match="INVALID_ARGUMENT"):
         remote.infer_encoded([file])
-    with pytest.raises(ValueError, match="INVALID_ARGUMENT: .*(?s:.*)at least one image"):
+    with pytest.raises(ValueError, match="INVALID_ARGUMENT: Expected from 1 to 4,096 images"):
         remote.infer_encoded(np.array([], object))
 
 
@@ -115,7 +115,7 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(remote, model):
     jpeg = io.BytesIO()
     Image.new("L", (9_000, 8_000)).save(jpeg, "jpeg")
     for picture in (file, jpeg):
-        with pytest.raises(ValueError, match="INVALID_ARGUMENT: .*(?s:.*)at most 64,000,000 pixels"):
+        with pytest.raises(ValueError, match="INVALID_ARGUMENT: .*at most 64,000,000 pixels"):
             remote.infer_encoded([picture.getvalue()])
     file = io.BytesIO()
     Image.new("L", (300, 200), 40).save(file, "jpeg")

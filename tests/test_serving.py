@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from air_tf import serving
+from air_tf import serving, versions
 
 random = np.random.default_rng(0)
 OUTPUTS = {
@@ -183,7 +183,7 @@ def test_versions_count_up_and_no_half_written_one_is_seen(model, tmp_path, monk
         seen.extend(path.name for path in out.iterdir() if path.name.isdecimal())
         raise OSError("disk full")
 
-    monkeypatch.setattr(serving, "_publish", fail)
+    monkeypatch.setattr(versions, "publish", fail)
     with pytest.raises(OSError, match="disk full"):
         serving.export(model, tmp_path)
     assert sorted(seen) == ["1", "2", "7", "8"]
