@@ -74,7 +74,7 @@ class RemoteModel(Predictor):
         for name, values in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
         response = self._call(self._service.Predict, request)
-        (batch,) = {len(values) for values in inputs.values()}
+        batch = len(next(iter(inputs.values())))  # of the others too, or the server refuses them
         outputs = {}
         for name, spec in self.endpoints.outputs[endpoint].items():
             shape = [batch, *spec.shape[1:]]
