@@ -72,7 +72,7 @@ class Endpoints(NamedTuple):
             ValueError: they are not those of `export`.
         """
         expected = f"Expected a SavedModel with the endpoints of export.py in {place}."
-        if missing := [name for name in NAMES if name not in inputs]:
+        if missing := sorted(set(NAMES) - set(inputs)):
             has = ", ".join(sorted(inputs)) or "none"
             raise ValueError(f"{expected} Received: {', '.join(missing)} missing; it has: {has}.")
         try:

@@ -29,6 +29,7 @@ OTHER_KIND = "Expected a PNG or JPEG picture. Received: a file of another kind o
         *[(encoded_as("png", cut), "Invalid PNG") for cut in (33, 50, -1, -30)],
         *[(encoded_as("jpeg", cut), "Invalid JPEG data") for cut in (3, 4, 200, -200)],
     ],
+    ids=lambda value: repr(value)[:25],
 )  # fmt: skip
 def test_what_is_no_image_is_refused(session_model, file, message):
     for endpoint in ("encoded", "prepare"):

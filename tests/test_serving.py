@@ -189,7 +189,7 @@ def test_another_saved_model_is_refused(tmp_path):
             return {"images": x}
 
     other, expected = Other(), "Expected a SavedModel with the endpoints of export.py in"
-    cases = {"encoded, prepare, decode missing": ["serving_default"], "others: ": list(ENDPOINTS)}
+    cases = {"decode, encoded, prepare missing": ["serving_default"], "others: ": list(ENDPOINTS)}
     for received, names in cases.items():
         folder = tmp_path / names[-1]
         tf.saved_model.save(other, str(folder), signatures=dict.fromkeys(names, other.call))
