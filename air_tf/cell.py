@@ -20,7 +20,7 @@ from air_tf.networks import (
     PlaceAttention,
     receptive_field,
 )
-from air_tf.noise import StepNoise
+from air_tf.noise import StepNoise, no_noise
 from air_tf.spatial_transformer import Attend, Place
 
 tfd = tfp.distributions
@@ -164,6 +164,11 @@ class AIRCell(keras.layers.Layer):
         """The generative half: the decoded glimpse `(B, h, w, C)` and the image with it alone."""
         glimpse_recon = self.decode(z_what)
         return glimpse_recon, self.place(glimpse_recon, z_where)
+
+    def build(self, input_shape):
+        """Builds all layers by one step on an empty image: Keras cannot trace a `Step`."""
+        x = tf.zeros((1, *input_shape[1:]))
+        self.call(x, no_noise(self.config, 1)[0], self.initial_state(x))
 
     def call(self, x, noise: StepNoise, prev: CellState):
         inputs = tf.concat([prev.embedding, prev.z_where, prev.z_what], axis=-1)

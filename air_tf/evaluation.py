@@ -4,8 +4,9 @@ References:
     [1] Burda et al. 2016, Importance Weighted Autoencoders. arXiv 1509.00519, equation 8.
 """
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,25 +16,12 @@ from air_tf import metrics
 from air_tf.data.split import Split
 from air_tf.model import AIR
 from air_tf.objectives import Terms
+from air_tf.predictor import Predictor
 from air_tf.scene import Scene
 
 BATCH_SIZE = 500  # images at a time: about 100 MB of canvases
 CHUNK = 20, 50  # images and samples at a time of an importance-weighted bound
 BOUND_REPLICA = -2  # stands for a replica in the seeds of noise: none of training's nor of the ELBO's
-
-
-class Predictor(Protocol):
-    """What can be evaluated: an `AIR`, or a SavedModel (`serving.ServedModel`)."""
-
-    image_shape: tuple[int, int, int]
-
-    def infer(self, images) -> Scene: ...
-
-    def infer_encoded(self, image_bytes) -> Scene: ...
-
-    def prepare(self, image_bytes): ...
-
-    def decode(self, counts, z_what, z_where): ...
 
 
 class Evaluation(NamedTuple):
@@ -192,11 +180,17 @@ def importance_bounds(
     if num_samples < 1:
         raise ValueError(f"Expected at least 1 importance sample. Received: {num_samples}.")
 
-    @tf.function(jit_compile=True)
-    def chunk_of(images, samples, step):
+    def chunk_of(images, step, samples):
         noise = model.sample_noise(images.shape[0] * samples, step, BOUND_REPLICA)
         sums = (tf.reduce_logsumexp(w, axis=1) for w in model.log_weights(images, noise, samples))
         return tf.stack(list(sums))
+
+    @functools.cache
+    def compiled(size, samples):
+        """`chunk_of`, as a concrete function: TensorFlow warns of those that are traced often."""
+        specs = tf.TensorSpec((size, *split.image_shape)), tf.TensorSpec((), tf.int32)
+        chunk = functools.partial(chunk_of, samples=samples)
+        return tf.function(chunk, input_signature=specs, jit_compile=True).get_concrete_function()
 
     at_once, of_each = CHUNK
     starts = range(0, num_samples, of_each)
@@ -208,7 +202,7 @@ def importance_bounds(
             sums = []
             for start in starts:
                 samples = min(of_each, num_samples - start)
-                sums.append(chunk_of(images, samples, tf.constant(step)))
+                sums.append(compiled(len(images), samples)(images, tf.constant(step)))
                 step += 1
             bounds.append(tf.reduce_logsumexp(tf.stack(sums), axis=0) - np.log(num_samples))
             bar.update(len(images))

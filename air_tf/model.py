@@ -5,6 +5,7 @@ References:
 """
 
 import dataclasses
+import functools
 
 import keras
 import tensorflow as tf
@@ -12,6 +13,7 @@ import tensorflow as tf
 from air_tf.cell import AIRCell, Step
 from air_tf.config import ModelConfig
 from air_tf.distributions import at_least, count_posterior
+from air_tf.endpoints import Endpoints, endpoint_functions
 from air_tf.memory import check_model_fits
 from air_tf.noise import StepNoise, no_noise, stateless_noise
 from air_tf.objectives import (
@@ -19,14 +21,14 @@ from air_tf.objectives import (
     Estimate,
     Priors,
     Terms,
-    canvases,
+    canvas_of,
     enumerated_terms,
     kl_divergences,
     log_likelihoods,
-    log_prefix_weights,
+    log_weights,
     pres_logits,
 )
-from air_tf.preparation import in_original, prepare_encoded
+from air_tf.predictor import Predictor
 from air_tf.presence_prior import CountPrior
 from air_tf.scene import Scene, check_images
 from air_tf.spatial_transformer import boxes, tight_boxes
@@ -35,7 +37,7 @@ NO_REPLICA = -1  # stands for a replica in the seeds of noise outside of trainin
 
 
 @keras.saving.register_keras_serializable("air_tf")
-class AIR(keras.Model):
+class AIR(Predictor, keras.Model):
     """Attend, Infer, Repeat [1]: counts, boxes and encodes the objects in images.
 
     Built at once, so its weights can be restored before it has seen an image. Works in plain
@@ -63,14 +65,16 @@ class AIR(keras.Model):
         self.count_prior = CountPrior(self.config)
         self.term_metrics = {name: keras.metrics.Mean(name) for name in Terms._fields}
         self.accuracy_metric = keras.metrics.Mean("count_accuracy")
+        # concrete functions: TensorFlow warns of those that many models trace from one line of code
+        self._compiled = functools.cache(self._compile)
         nothing = tf.zeros((1, *self.config.image_shape))
         self.bound(nothing, no_noise(self.config, self.config.importance_samples), 0)
         self(nothing)
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels), in pixels."""
-        return self.config.image_shape
+    def endpoints(self) -> Endpoints:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What `infer`, `infer_encoded`, `prepare` and `decode` take and give."""
+        return Endpoints(self.config.image_shape, self.config.max_objects, self.config.z_what_size)
 
     @property
     def variable_groups(self) -> list[list]:
@@ -84,12 +88,20 @@ class AIR(keras.Model):
     def compile(self, optimizer="adam", baseline_optimizer="adam", **kwargs):
         """As `keras.Model.compile`; `baseline_optimizer` is nvil's, for its baseline."""
         super().compile(optimizer=optimizer, **kwargs)
-        self.optimizers = [self.optimizer, keras.optimizers.get(baseline_optimizer)]
+        groups = self.variable_groups
+        self.optimizers = [self.optimizer, keras.optimizers.get(baseline_optimizer)][: len(groups)]
+        for own, group in zip(self.optimizers, groups):
+            own.build(group)  # or loading would skip its state
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config and len(self.optimizers) > 1:
+            config["baseline_optimizer"] = keras.saving.serialize_keras_object(self.optimizers[1])
+        return config
 
     def compile_from_config(self, config):
         """Keras leaves a model with its own `compile` uncompiled."""
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.variable_groups[0])
 
     def rho(self, train_step: int | None = None) -> float:
         """The prior's rho after `train_step` training steps; None: outside of training."""
@@ -99,10 +111,8 @@ class AIR(keras.Model):
 
     def priors(self, train_step=None) -> Priors:
         """After `train_step` training steps; None: outside of training."""
-        where, what = self.cell.p_where, self.cell.p_what
-        return Priors(
-            self.count_prior.at(train_step), self.count_prior.logit_at(train_step), where, what
-        )
+        prior, cell = self.count_prior, self.cell
+        return Priors(prior.at(train_step), prior.logit_at(train_step), cell.p_where, cell.p_what)
 
     def unroll(self, x: tf.Tensor, noise: list[StepNoise], samples: int = 1) -> list[Step]:
         """Infers N objects one after the other, as if all were present.
@@ -145,39 +155,13 @@ class AIR(keras.Model):
             boxes=boxes(z_where, self.config.image_shape) * present,
             tight_boxes=ink * present,
             scores=at_least(q_count),
-            reconstructions=_canvas_of(counts, placed),
+            reconstructions=canvas_of(counts, placed),
             z_what=tf.stack([step.z_what for step in steps], axis=1),
             z_where=z_where,
         )
 
-    def infer(self, images) -> Scene:
-        """`call` on checked images, compiled.
-
-        Args:
-            images: `(B, H, W, C)` array or tensor in [0, 1].
-
-        Raises:
-            ValueError: the images have another shape or type, or pixels outside [0, 1].
-        """
-        check_images(images, self.config.image_shape)
-        return self._compiled_call(tf.convert_to_tensor(images, tf.float32))
-
-    def infer_encoded(self, image_bytes) -> Scene:
-        """Scenes of PNG or JPEG files `(B,)` of any size; boxes are fractions of the originals.
-
-        Raises:
-            tf.errors.InvalidArgumentError: a file is no image.
-        """
-        return self._compiled_encoded(tf.convert_to_tensor(image_bytes))
-
-    def prepare(self, image_bytes) -> tf.Tensor:
-        """The images `(B, H, W, C)` that `infer_encoded` looks at."""
-        return prepare_encoded(tf.convert_to_tensor(image_bytes), self.config)[0]
-
     def elbo(self, images, seed: int = 0) -> Terms:
-        """The ELBO and its parts from one sample of the latents, compiled.
-
-        With every estimator, this is the ELBO with the count summed out (`enumerated_terms`).
+        """The ELBO with the count summed out, for every estimator, from one sample of the latents.
 
         Args:
             images: as for `infer`.
@@ -189,22 +173,24 @@ class AIR(keras.Model):
         Raises:
             ValueError: as `infer`.
         """
-        check_images(images, self.config.image_shape)
-        return self._compiled_elbo(tf.convert_to_tensor(images, tf.float32), tf.constant(seed))
+        check_images(images, self.image_shape)
+        images = tf.convert_to_tensor(images, tf.float32)
+        return Terms(**self._compiled("elbo")(images, tf.constant(seed)))
 
-    @tf.function(reduce_retracing=True)
-    def _compiled_call(self, images):
-        return self(images)
+    def _predict(self, endpoint, inputs):
+        return self._compiled(endpoint)(**inputs)
 
-    @tf.function(reduce_retracing=True)
-    def _compiled_encoded(self, image_bytes):
-        images, edges = prepare_encoded(image_bytes, self.config)
-        return in_original(self(images), edges)
+    def _compile(self, name: str):
+        """The concrete function of an endpoint, or of `elbo`."""
 
-    @tf.function(reduce_retracing=True)
-    def _compiled_elbo(self, images, seed):
-        noise = self.sample_noise(tf.shape(images)[0], seed, replica=NO_REPLICA)
-        return self.terms(images, noise)
+        def elbo(images, seed):
+            noise = self.sample_noise(tf.shape(images)[0], seed, replica=NO_REPLICA)
+            return self.terms(images, noise)._asdict()
+
+        specs, functions = self.endpoints.inputs, endpoint_functions(self) | {"elbo": elbo}
+        specs["elbo"] = specs["serving_default"] | {"seed": tf.TensorSpec((), tf.int32, "seed")}
+        function = tf.function(functions[name], input_signature=list(specs[name].values()))
+        return function.get_concrete_function()
 
     def terms(self, x, noise: list[StepNoise]) -> Terms:
         """The ELBO with the count summed out, and its parts, per image: `(B,)` nats each."""
@@ -222,23 +208,17 @@ class AIR(keras.Model):
             samples: of each image.
 
         Returns:
-            `(B, samples)` each: with the count summed out inside of each sample, and with a count
-            sampled from q(n), which is what published importance-weighted bounds are of.
+            `(B, samples)` each, as `objectives.log_weights`. Published bounds are of the sampled count.
         """
         steps, priors = self.unroll(x, noise, samples), self.priors()
         log_px = log_likelihoods(tf.repeat(x, samples, axis=0), steps, self.config.pixel_scale)
-        by_count = log_prefix_weights(steps, log_px, priors)  # (B * samples, N + 1)
-        log_q_count = tf.math.log_softmax(count_posterior(pres_logits(steps)).logits_parameter())
-        present = [step.pres_logit + part.pres > 0 for step, part in zip(steps, noise)]
-        counts = tf.reduce_sum(tf.math.cumprod(tf.cast(tf.stack(present, -1), tf.int32), axis=-1), -1)
-        sampled = tf.gather(by_count - log_q_count, counts, batch_dims=1)
-        summed = tf.reduce_logsumexp(by_count, axis=-1)
+        summed, sampled = log_weights(steps, noise, log_px, priors)
         return tf.reshape(summed, (-1, samples)), tf.reshape(sampled, (-1, samples))
 
-    def decode(self, counts, z_what, z_where) -> tf.Tensor:
-        """Draws objects: `counts (B,)`, `z_what (B, N, D)`, `z_where (B, N, 3)` to `(B, H, W, C)`."""
+    def draw(self, counts, z_what, z_where) -> tf.Tensor:
+        """`decode`, unchecked and not compiled."""
         latents = zip(tf.unstack(z_where, axis=1), tf.unstack(z_what, axis=1))
-        return _canvas_of(counts, [self.cell.draw(where, what)[1] for where, what in latents])
+        return canvas_of(counts, [self.cell.draw(where, what)[1] for where, what in latents])
 
     def generate(self, num_images: int, seed: int = 0, counts=None) -> tf.Tensor:
         """Images from the prior: the mean of p(x | z, n), `(num_images, H, W, C)`.
@@ -254,7 +234,7 @@ class AIR(keras.Model):
         if counts is None:
             counts = priors.count.sample(num_images, seed=seeds[0])
         z_where = self.cell.keep_scale(priors.where.sample(shape, seed=seeds[1]))
-        return self.decode(counts, priors.what.sample(shape, seed=seeds[2]), z_where)
+        return self.draw(counts, priors.what.sample(shape, seed=seeds[2]), z_where)
 
     def sample_noise(self, batch_size, train_step, replica=0) -> list[StepNoise]:
         """The noise of a training step: a pure function of (seed, step, replica)."""
@@ -320,9 +300,3 @@ class AIR(keras.Model):
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "config": ModelConfig.from_json(config["config"])})
-
-
-def _canvas_of(counts, placed: list[tf.Tensor]) -> tf.Tensor:
-    """The canvas with the first `counts (B,)` of the N placed objects: `(B, H, W, C)`."""
-    by_image = tf.transpose(canvases(placed), [1, 0, 2, 3, 4])
-    return tf.gather(by_image, counts, batch_dims=1)

@@ -13,7 +13,10 @@ from air_tf.pictures import LARGEST
 from air_tf.scene import Scene
 
 PNG_SIGNATURE, JPEG_SIGNATURE = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+PNG_HEADER = 33  # bytes: the signature and the header, a checksum at its end
 BYTES = 2**24, 2**16, 2**8, 1  # of a big-endian integer
+CMYK = 4  # components of a JPEG
+AT_ONCE = 2  # pictures decoded at a time, of up to LARGEST pixels each
 
 
 def border_median(image: tf.Tensor) -> tf.Tensor:
@@ -42,8 +45,8 @@ def prepare(image: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor
     size = tf.cast(tf.shape(image)[:2], tf.float32)
     inner = tf.cast(tf.round(size * tf.reduce_min([height, width] / size)), tf.int32)
     inner = tf.maximum(1, inner)
-    image = tf.image.resize(tf.image.convert_image_dtype(image, tf.float32), inner, antialias=True)
-    image = tf.clip_by_value(image, 0.0, 1.0)
+    # resized as uint8: in floats a large picture would take four times the memory
+    image = tf.clip_by_value(tf.image.resize(image, inner, antialias=True) / 255.0, 0.0, 1.0)
     if config.dark_objects:
         image = 1.0 - image
     if config.subtract_ground:
@@ -58,26 +61,61 @@ def prepare(image: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor
 @functools.cache
 def _compiled(config: ModelConfig):
     picture = tf.TensorSpec((None, None, config.image_shape[2]), tf.uint8)
-    return tf.function(lambda image: prepare(image, config), input_signature=[picture])
+    function = tf.function(lambda image: prepare(image, config), input_signature=[picture])
+    return function.get_concrete_function()  # TensorFlow warns of many functions traced from one line
 
 
 def fit(picture: np.ndarray, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
     """`prepare` of an array, with the image as uint8."""
-    image, edges = _compiled(config)(picture)
+    image, edges = _compiled(config)(tf.convert_to_tensor(picture))
     return np.round(image.numpy() * 255).astype(np.uint8), edges.numpy()
 
 
-def encoded_size(file: tf.Tensor) -> tf.Tensor:
-    """(height, width) of a PNG or JPEG file, without decoding it; of no picture an error."""
+def encoded_shape(file: tf.Tensor) -> tf.Tensor:
+    """(height, width, components) of a PNG or JPEG file, int64, without decoding it.
+
+    The components are the file's for a JPEG, 0 for a PNG.
+    """
+    jpeg, png = (tf.strings.substr(file, 0, len(s)) == s for s in (JPEG_SIGNATURE, PNG_SIGNATURE))
+    size = tf.strings.length(file)
+    message = "Expected a PNG or JPEG picture. Received: a file of another kind or cut short, bytes:"
+    valid = jpeg | (png & (size >= PNG_HEADER))
 
     def of_png():  # the signature of 8 bytes, the header's length and name, then width and height
-        header = tf.cast(tf.io.decode_raw(tf.strings.substr(file, 0, 24), tf.uint8), tf.int32)
-        tf.debugging.assert_equal(header[:8], [*PNG_SIGNATURE], "Expected a PNG or JPEG picture.")
-        width, height = tf.unstack(tf.reduce_sum(tf.reshape(header[16:24], (2, 4)) * BYTES, axis=-1))
-        return tf.stack([height, width])
+        header = tf.cast(tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.uint8), tf.int64)
+        width, height = tf.unstack(tf.reduce_sum(tf.reshape(header, (2, 4)) * BYTES, axis=-1))
+        return tf.stack([height, width, 0])
 
-    is_jpeg = tf.strings.substr(file, 0, 3) == JPEG_SIGNATURE
-    return tf.cond(is_jpeg, lambda: tf.image.extract_jpeg_shape(file)[:2], of_png)
+    with tf.control_dependencies([tf.debugging.Assert(valid, [message, size])]):
+        return tf.cond(jpeg, lambda: tf.cast(tf.image.extract_jpeg_shape(file), tf.int64), of_png)
+
+
+def decode(file: tf.Tensor, channels: int) -> tf.Tensor:
+    """The pixels of a PNG or JPEG file, `(h, w, channels)` uint8.
+
+    Raises:
+        tf.errors.InvalidArgumentError: as `prepare_encoded`.
+    """
+    shape = encoded_shape(file)
+    pixels = tf.reduce_prod(tf.cast(shape[:2], tf.float64))  # what a file says may overflow an int64
+    message = (
+        f"Expected a PNG or JPEG picture of at least 1 and at most {LARGEST:,} pixels. "
+        "Received height, width:"
+    )
+    valid = (pixels >= 1) & (pixels <= LARGEST)
+    with tf.control_dependencies([tf.debugging.Assert(valid, [message, shape[:2]])]):
+        file = tf.identity(file)
+
+    def plain():
+        return tf.io.decode_image(file, channels, tf.uint8, expand_animations=False)
+
+    if channels == 3:
+        return plain()
+
+    def from_cmyk():  # which TensorFlow decodes to RGB, but not to grey
+        return tf.image.rgb_to_grayscale(tf.io.decode_jpeg(file, 3))
+
+    return tf.cond(shape[2] == CMYK, from_cmyk, plain)
 
 
 def prepare_encoded(image_bytes: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor]:
@@ -89,17 +127,13 @@ def prepare_encoded(image_bytes: tf.Tensor, config: ModelConfig) -> tuple[tf.Ten
     Raises:
         tf.errors.InvalidArgumentError: a file is neither, is broken, or has over `LARGEST` pixels.
     """
-
-    def one(file):
-        message = f"Expected a PNG or JPEG picture of at most {LARGEST:,} pixels. Received:"
-        size = encoded_size(file)
-        fits = tf.reduce_prod(tf.cast(size, tf.int64)) <= LARGEST
-        with tf.control_dependencies([tf.debugging.Assert(fits, [message, size])]):
-            image = tf.io.decode_image(file, config.image_shape[2], tf.uint8, expand_animations=False)
-        return prepare(image, config)
-
     signature = tf.TensorSpec(config.image_shape, tf.float32), tf.TensorSpec((4,), tf.float32)
-    return tf.map_fn(one, image_bytes, fn_output_signature=signature)
+    return tf.map_fn(
+        lambda file: prepare(decode(file, config.image_shape[2]), config),
+        image_bytes,
+        fn_output_signature=signature,
+        parallel_iterations=AT_ONCE,
+    )
 
 
 def in_original(scene: Scene, edges: tf.Tensor) -> Scene:

@@ -3,14 +3,18 @@
 import numpy as np
 import tensorflow as tf
 
-from air_tf.scene import Scene, check_images
-from air_tf.serving import MODEL_NAME, check_endpoints
+from air_tf.endpoints import NAMES, Endpoints
+from air_tf.pictures import LARGEST
+from air_tf.predictor import Predictor, reason
+from air_tf.serving import MODEL_NAME, SERVED_BATCHES
 
 TIMEOUT = 10.0  # seconds
 LARGEST_MESSAGE = 256 * 2**20  # bytes
+LARGEST_VALUE, ROUNDING = 1e6, 1e-3  # of numbers that it gives
+MOST_OBJECTS, LARGEST_CODE = 1000, 100_000  # that a server's model may have
 
 
-class RemoteModel:
+class RemoteModel(Predictor):
     """A served model as one calls a local one: `infer`, `infer_encoded`, `prepare`, `decode`.
 
     Args:
@@ -18,11 +22,15 @@ class RemoteModel:
         name: of the model there.
 
     Raises:
-        ValueError: no server answers there, it does not have the model, or refuses a request.
+        ValueError: no server answers there, it does not have the model, refuses a request, or answers
+            with anything but what the model's endpoints give.
     """
+
+    chunk = SERVED_BATCHES[-1]  # what a server that batches takes
 
     def __init__(self, address: str, name: str = MODEL_NAME):
         import grpc
+        from google.protobuf.message import DecodeError
         from tensorflow_serving.apis import get_model_metadata_pb2, prediction_service_pb2_grpc
 
         self._address, self._name, self._grpc = address, name, grpc
@@ -33,21 +41,32 @@ class RemoteModel:
         request.model_spec.name = name
         response = self._call(self._service.GetModelMetadata, request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
-        response.metadata["signature_def"].Unpack(signatures)
-        check_endpoints({name: s.outputs for name, s in signatures.signature_def.items()}, address)
-        images = signatures.signature_def["serving_default"].inputs["images"]
-        self.image_shape = tuple(size.size for size in images.tensor_shape.dim[1:])
+        try:
+            response.metadata["signature_def"].Unpack(signatures)
+            found = {name: s for name, s in signatures.signature_def.items() if name in NAMES}
+            inputs = {name: _specs(signature.inputs) for name, signature in found.items()}
+            outputs = {name: _specs(signature.outputs) for name, signature in found.items()}
+        except (DecodeError, TypeError, ValueError) as error:
+            raise self._unexpected(str(error)) from error
+        self.endpoints = Endpoints.of(inputs, outputs, address)
+        (height, width, channels), objects, code = self.endpoints
+        if height * width * channels > LARGEST or objects > MOST_OBJECTS or code > LARGEST_CODE:
+            raise self._unexpected(f"the sizes {self.endpoints}")
+
+    def _unexpected(self, received: str) -> ValueError:
+        return ValueError(
+            f"Expected a server with the model {self._name!r} at {self._address} to answer. "
+            f"Received: {' '.join(received.split())}"
+        )
 
     def _call(self, method, request):
         try:
             return method(request, timeout=TIMEOUT)
         except self._grpc.RpcError as error:
-            raise ValueError(
-                f"Expected a server with the model {self._name!r} at {self._address} to answer. "
-                f"Received: {error.code().name}: {error.details()}"
-            ) from error
+            said = reason(error.details() or "")
+            raise self._unexpected(f"{error.code().name}: {said}") from error
 
-    def _predict(self, endpoint: str, **inputs) -> dict[str, np.ndarray]:
+    def _predict(self, endpoint, inputs):
         from tensorflow_serving.apis import predict_pb2
 
         request = predict_pb2.PredictRequest()
@@ -55,21 +74,38 @@ class RemoteModel:
         for name, values in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
         response = self._call(self._service.Predict, request)
-        return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+        batch = len(next(iter(inputs.values())))  # of the others too, or the server refuses them
+        outputs = {}
+        for name, spec in self.endpoints.outputs[endpoint].items():
+            shape = [batch, *spec.shape[1:]]
+            proto = response.outputs[name]  # of none: an empty one
+            if proto.dtype != spec.dtype.as_datatype_enum or _shape(proto.tensor_shape) != shape:
+                raise self._unexpected(f"no {name} of {spec.dtype.name} and the shape {shape}")
+            try:
+                outputs[name] = tf.make_ndarray(proto)
+            except ValueError as error:  # more or fewer values than the shape has
+                raise self._unexpected(f"{name}: {error}") from error
+        self._check_values(outputs)
+        return outputs
 
-    def infer(self, images) -> Scene:
-        """As `AIR.infer`."""
-        check_images(images, self.image_shape)
-        return Scene(**self._predict("serving_default", images=np.asarray(images, np.float32)))
+    def _check_values(self, outputs: dict[str, np.ndarray]) -> None:
+        """Raises ValueError for numbers that no model gives, on which a caller might fail."""
+        largest = dict.fromkeys(("boxes", "tight_boxes", "count_probs", "scores"), 1.0)
+        largest["counts"] = self.endpoints.max_objects
+        for name, values in outputs.items():
+            low, high = float(values.min()), float(values.max())
+            least, most = (0.0, largest[name]) if name in largest else (-LARGEST_VALUE, LARGEST_VALUE)
+            if not (low >= least - ROUNDING and high <= most + ROUNDING):  # true for NaN too
+                raise self._unexpected(f"{name} from {low:g} to {high:g}")
 
-    def infer_encoded(self, image_bytes) -> Scene:
-        """As `AIR.infer_encoded`."""
-        return Scene(**self._predict("encoded", image_bytes=image_bytes))
 
-    def prepare(self, image_bytes) -> np.ndarray:
-        """As `AIR.prepare`."""
-        return self._predict("prepare", image_bytes=image_bytes)["images"]
+def _specs(infos) -> dict[str, tf.TensorSpec]:
+    """Of a signature's TensorInfos; raises TypeError or ValueError if they describe no tensors."""
+    return {
+        name: tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype))
+        for name, info in infos.items()
+    }
 
-    def decode(self, counts, z_what, z_where) -> np.ndarray:
-        """As `AIR.decode`."""
-        return self._predict("decode", counts=counts, z_what=z_what, z_where=z_where)["images"]
+
+def _shape(proto) -> list[int] | None:
+    return None if proto.unknown_rank else [size.size for size in proto.dim]

@@ -26,6 +26,7 @@ from air_tf import cli
 from air_tf.remote import RemoteModel
 from air_tf.run import write_json
 from air_tf.serving import PRETRAINED, ServedModel
+from air_tf.versions import newest_version
 
 ROOT = Path(__file__).parents[1]
 BATCH, ROUNDS, SINGLES = 64, 100, 300
@@ -68,7 +69,7 @@ def in_process(folder: Path, random: np.random.Generator) -> dict:
     """Of the SavedModel in this process, and of the same model's `infer`, checks and all."""
     from tests.prediction_server import Version
 
-    version = folder / str(max(int(p.name) for p in folder.iterdir() if p.name.isdecimal()))
+    version = newest_version(folder)
     model, session = ServedModel(version), Version(version)
     batch, single = (random.random((n, *model.image_shape), np.float32) for n in (BATCH, 1))
     signature = session.signatures["serving_default"]
@@ -103,7 +104,7 @@ class Client(threading.Thread):
             images = np.full_like(self.images, np.nan) if bad else self.images
             started = time.perf_counter()
             try:
-                outputs = self.model._predict("serving_default", images=images)
+                outputs = self.model._predict("serving_default", {"images": images})
                 fine = not bad and len(outputs["counts"]) == len(images)
                 self.times.append(time.perf_counter() - started)
             except ValueError as error:
@@ -117,8 +118,7 @@ def under_load(folder: Path, seconds: float, random: np.random.Generator) -> dic
     """A server of a copy of `folder`, called by CLIENTS at once, with a new version halfway."""
     with tempfile.TemporaryDirectory() as temporary:
         served = Path(temporary) / "air"
-        newest = max((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name))
-        shutil.copytree(newest, served / "1")
+        shutil.copytree(newest_version(folder), served / "1")
         command = [sys.executable, ROOT / "tests" / "prediction_server.py", served, "--port", "0"]
         with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True) as server:
             try:

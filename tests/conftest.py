@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 import air_tf
+from air_tf import serving
 from air_tf.config import MultiDigitRecipe
 from air_tf.data.digits import embedded_digits
 from air_tf.data.multi_mnist import multi_mnist
+from air_tf.remote import RemoteModel
+from tests.prediction_server import Server, SessionModel
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -37,6 +40,38 @@ def small_model(small_config):
 @pytest.fixture
 def small_images():
     return np.random.default_rng(0).random((5, 12, 10, 1), np.float32)
+
+
+@pytest.fixture(scope="session")
+def served_model(small_config):
+    """The model in `exports`: not to be changed."""
+    keras.utils.set_random_seed(0)
+    model = air_tf.AIR(small_config)
+    model.cell.pres_head.outputs.bias.assign([1.0])
+    return model
+
+
+@pytest.fixture(scope="session")
+def exports(served_model, tmp_path_factory):
+    """A folder with one version, 1."""
+    return serving.export(served_model, tmp_path_factory.mktemp("exports") / "air").parent
+
+
+@pytest.fixture(scope="session")
+def session_model(exports):
+    return SessionModel(exports / "1")
+
+
+@pytest.fixture(scope="session")
+def server(exports):
+    server = Server(exports)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def remote(server):
+    return RemoteModel(f"127.0.0.1:{server.port}")
 
 
 @pytest.fixture(scope="session")

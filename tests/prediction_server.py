@@ -9,6 +9,7 @@ version before it finish. It does not batch.
 """
 
 import argparse
+import re
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     predict_pb2,
@@ -30,19 +32,35 @@ POLL_SECONDS = 0.2
 SIGNATURES = "signature_def"
 
 
+STATUSES = {status.value[0]: status for status in grpc.StatusCode}  # by TensorFlow's error codes
+
+
 class BadRequest(Exception):
     """A status code and what is wrong."""
 
 
-class Version:
-    """A SavedModel in a Session."""
+class SessionModel:
+    """A SavedModel in a version 1 Session, as TF Serving loads it."""
 
     def __init__(self, path: Path):
-        self.number = int(path.name)
         self.session = tf.compat.v1.Session(graph=tf.Graph())
         with self.session.graph.as_default():
             graph = tf.compat.v1.saved_model.load(self.session, ["serve"], str(path))
         self.signatures = dict(graph.signature_def)
+
+    def __call__(self, signature_name: str, **inputs) -> dict[str, np.ndarray]:
+        signature = self.signatures[signature_name]
+        fetches = {name: tensor.name for name, tensor in signature.outputs.items()}
+        feeds = {signature.inputs[name].name: values for name, values in inputs.items()}
+        return self.session.run(fetches, feeds)
+
+
+class Version(SessionModel):
+    """A version in a folder of versions, warmed up."""
+
+    def __init__(self, path: Path):
+        self.number = int(path.name)
+        super().__init__(path)
         self.warmed_up = 0
         warmup = path / "assets.extra" / "tf_serving_warmup_requests"
         if warmup.exists():
@@ -66,27 +84,37 @@ class Version:
             raise BadRequest(
                 grpc.StatusCode.INVALID_ARGUMENT, f"Expected inputs {expected}. Received: {received}."
             )
-        feeds = {}
-        for key, info in signature.inputs.items():
-            proto, shape = request.inputs[key], tf.TensorShape(info.tensor_shape)
-            if proto.dtype != info.dtype or not shape.is_compatible_with(proto.tensor_shape):
-                expected = f"{tf.as_dtype(info.dtype).name} {shape}"
-                received = f"{tf.as_dtype(proto.dtype).name} {tf.TensorShape(proto.tensor_shape)}"
-                raise BadRequest(
-                    grpc.StatusCode.INVALID_ARGUMENT,
-                    f"Expected {key} of {expected}. Received: {received}.",
-                )
-            try:
-                feeds[info.name] = tf.make_ndarray(proto)
-            except ValueError as error:  # fewer or more values than the shape has
-                raise BadRequest(grpc.StatusCode.INVALID_ARGUMENT, f"{key}: {error}") from error
+        feeds = {
+            info.name: _parsed(key, request.inputs[key], info) for key, info in signature.inputs.items()
+        }
         wanted = list(request.output_filter) or list(signature.outputs)
         if unknown := set(wanted) - set(signature.outputs):
             raise BadRequest(grpc.StatusCode.INVALID_ARGUMENT, f"There is no output {min(unknown)!r}.")
         try:
             return self.session.run({key: signature.outputs[key].name for key in wanted}, feeds)
-        except tf.errors.InvalidArgumentError as error:
-            raise BadRequest(grpc.StatusCode.INVALID_ARGUMENT, error.message) from error
+        except tf.errors.OpError as error:
+            raise BadRequest(STATUSES[error.error_code], error.message) from error
+
+
+def _parsed(key: str, proto, info) -> np.ndarray:
+    """The tensor of an input, by the parser that TF Serving has, which takes any size.
+
+    Raises:
+        BadRequest: it cannot be parsed, or is of another type or shape than the signature's `info`.
+    """
+    expected = f"Expected {key} of {tf.as_dtype(info.dtype).name} {tf.TensorShape(info.tensor_shape)}."
+    if proto.dtype != info.dtype:
+        known = proto.dtype in types_pb2.DataType.values() and proto.dtype != types_pb2.DT_INVALID
+        received = tf.as_dtype(proto.dtype).name if known else f"the type {proto.dtype}"
+        raise BadRequest(grpc.StatusCode.INVALID_ARGUMENT, f"{expected} Received: {received}.")
+    try:
+        tensor = tf.io.parse_tensor(proto.SerializeToString(), tf.as_dtype(info.dtype))
+    except tf.errors.OpError as error:
+        message = f"Tensor parsing error: {key}"
+        raise BadRequest(grpc.StatusCode.INVALID_ARGUMENT, message) from error
+    if not tf.TensorShape(info.tensor_shape).is_compatible_with(tensor.shape):
+        raise BadRequest(grpc.StatusCode.INVALID_ARGUMENT, f"{expected} Received: {tensor.shape}.")
+    return tensor.numpy()
 
 
 class Server(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -115,11 +143,11 @@ class Server(prediction_service_pb2_grpc.PredictionServiceServicer):
         self.watcher.start()
 
     def _load(self, current: Version | None) -> Version | None:
-        numbers = [int(path.name) for path in self.folder.iterdir() if path.name.isdecimal()]
-        newest = max(numbers, default=None)
-        if newest is None or (current and newest <= current.number):
+        found = [path for path in self.folder.iterdir() if re.fullmatch("[0-9]+", path.name)]
+        newest = max((p for p in found if int(p.name) < 2**63), key=lambda p: int(p.name), default=None)
+        if newest is None or (current and int(newest.name) <= current.number):
             return current
-        return Version(self.folder / str(newest))
+        return Version(newest)
 
     def _watch(self):
         while not self.stopped.wait(POLL_SECONDS):

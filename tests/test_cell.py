@@ -36,6 +36,13 @@ def test_recurrence_equals_numpy(small_config, arguments):
     np.testing.assert_allclose(state.lstm[0], expit(o) * np.tanh(memory), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_is_built_by_its_first_call_without_a_warning(small_config, arguments):
+    cell = AIRCell(small_config)
+    cell(*arguments)
+    assert cell.built and all(layer.built for layer in cell._flatten_layers())
+
+
 def test_forget_gates_start_open(small_config, arguments):
     cell = AIRCell(small_config)
     cell(*arguments)

@@ -7,7 +7,6 @@ import shutil
 import pytest
 
 from air_tf.folders import OWN, PROGRESS, RESULT, UNFINISHED, writing
-from air_tf.paths import shown
 
 OLD = {"table.csv": "old", "pictures/1.png": "one", "pictures/2.png": "two", "gone/a/b.txt": "b"}
 NEW = {"table.csv": "new", "pictures/2.png": "two", "pictures/3.png": "three", "more/c/d.txt": "d"}
@@ -329,8 +328,3 @@ def test_a_manifest_cannot_have_files_elsewhere_deleted(tmp_path):
     with pytest.raises(ValueError, match="Expected the list of a result's files"):
         write(out, OLD)
     assert texts(out) == NEW
-
-
-def test_any_name_fits_in_a_line_of_utf8():
-    name = os.fsdecode(b"caf\xc3\xa9\xff\n\x1b[31m.png")
-    assert shown(name) == r"café\xff\n\x1b[31m.png"

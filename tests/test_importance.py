@@ -117,14 +117,14 @@ def test_chunks_do_not_change_what_is_estimated(small_model, split, monkeypatch)
     monkeypatch.setattr(evaluation, "CHUNK", (4, 3))
     bounds = evaluation.importance_bounds(small_model, split, 7, show_progress=False)
     rows, step = [], 0
+    log_weights = tf.function(small_model.log_weights, jit_compile=True)
+    sample_noise = tf.function(small_model.sample_noise, jit_compile=True)
     for images in (split[:4], split[4:]):
         x = tf.constant(images.float_images())
         weights = []
         for samples in (3, 3, 1):
-            log_weights = tf.function(small_model.log_weights, jit_compile=True)
-            noise = tf.function(small_model.sample_noise, jit_compile=True)(
-                len(images) * samples, tf.constant(step), evaluation.BOUND_REPLICA
-            )
+            size = len(images) * samples
+            noise = sample_noise(size, tf.constant(step), evaluation.BOUND_REPLICA)
             weights.append(np.stack(log_weights(x, noise, samples)))
             step += 1
         rows.append(logsumexp(np.concatenate(weights, axis=-1), axis=-1) - np.log(7))

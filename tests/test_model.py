@@ -1,4 +1,5 @@
 import dataclasses
+import logging
 
 import keras
 import numpy as np
@@ -7,6 +8,7 @@ import tensorflow as tf
 
 import air_tf
 from air_tf.objectives import Terms
+from air_tf.pictures import as_png
 
 
 def test_infer_says_what_its_parts_say(small_model, small_images):
@@ -95,7 +97,7 @@ def test_fits_in_plain_keras(small_model, small_images, jit_compile):
     data = tf.data.Dataset.from_tensors((small_images, np.array([0, 1, 2, 1, 0]))).repeat(30)
     small_model.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile=jit_compile)
     before = small_model.evaluate(data.take(1), verbose=0, return_dict=True)
-    history = small_model.fit(data, epochs=2, verbose=0).history
+    history = small_model.fit(data, epochs=2, shuffle=False, verbose=0).history
     after = small_model.evaluate(data.take(1), verbose=0, return_dict=True)
     assert set(Terms._fields) <= set(history)
     assert after["elbo"] > before["elbo"] + 1
@@ -108,18 +110,79 @@ def test_fit_takes_images_without_counts(small_model, small_images):
     small_model.fit(small_images, verbose=0, batch_size=5)
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("presence", ["enumerate", "nvil"])
-def test_a_compiled_model_goes_on_fitting_after_a_keras_file(small_config, tmp_path, presence):
-    model = air_tf.AIR(dataclasses.replace(small_config, presence=presence))
-    images = np.random.default_rng(0).random((5, 12, 10, 1), np.float32)
-    model.compile(keras.optimizers.Adam(0.003))
-    model.fit(images, verbose=0, batch_size=5, epochs=3)
+def test_fitting_on_from_a_keras_file_equals_an_uninterrupted_fit(
+    small_config, small_images, tmp_path, presence
+):
+    """Weights, running averages, and the state and settings of both optimizers are all restored."""
+    keras.utils.set_random_seed(0)
+    model = air_tf.AIR(dataclasses.replace(small_config, presence=presence, baseline_units=8))
+    model.compile(keras.optimizers.Adam(0.003), keras.optimizers.RMSprop(0.02))
+    options = {"verbose": 0, "batch_size": 2, "shuffle": False}
+    model.fit(small_images, **options)
     model.save(tmp_path / "air.keras")
     loaded = keras.saving.load_model(tmp_path / "air.keras")
-    assert float(loaded.optimizer.learning_rate) == pytest.approx(0.003)
-    assert int(loaded.optimizer.iterations) == 3
-    loaded.fit(images, verbose=0, batch_size=5)
-    assert int(loaded.optimizer.iterations) == 4
+    for each in (model, loaded):
+        each.fit(small_images, **options)
+    assert [type(o).__name__ for o in loaded.optimizers] == ["Adam", "RMSprop"][: len(model.optimizers)]
+    assert len(model.optimizers) == 1 + (presence == "nvil")
+    states = [[each.weights, *(own.variables for own in each.optimizers)] for each in (model, loaded)]
+    for ours, theirs in zip(*states, strict=True):
+        for value, same in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(value, same, err_msg=value.path)
+
+
+def test_an_uncompiled_model_is_saved_uncompiled(small_model, tmp_path):
+    small_model.save(tmp_path / "air.keras")
+    assert not keras.saving.load_model(tmp_path / "air.keras").compiled
+
+
+def test_many_models_in_one_process_are_not_warned_of(small_model, small_images):
+    """TensorFlow logs a warning if five functions are traced from the same line in ten calls."""
+    logged = []
+    handler = logging.Handler()
+    handler.emit = logged.append
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(handler)
+    try:
+        for _ in range(5):
+            small_model._compiled.cache_clear()  # as another model would: the lines count
+            small_model.infer(small_images)
+    finally:
+        logger.removeHandler(handler)
+    assert not [record.getMessage() for record in logged]
+
+
+def test_batches_beyond_what_endpoints_take_are_inferred_in_chunks(
+    small_model, small_images, monkeypatch
+):
+    files = [as_png(np.uint8(255 * np.repeat(image, 3, axis=-1))) for image in small_images]
+    whole = small_model.infer(small_images)
+    of_files, prepared = small_model.infer_encoded(files), small_model.prepare(files)
+    monkeypatch.setattr(small_model, "chunk", 2)
+    pairs = [*zip(small_model.infer(small_images), whole)]
+    pairs += zip(small_model.infer_encoded(files), of_files)
+    pairs.append((small_model.prepare(files), prepared))
+    latents = whole.counts, whole.z_what, whole.z_where
+    pairs.append((small_model.decode(*latents), whole.reconstructions))
+    for chunked, expected in pairs:
+        np.testing.assert_allclose(chunked, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "image_bytes, message",
+    [
+        ([], "Expected from 1 to 4,096 images, as many in each input. Received: 0"),
+        (b"", r"Expected image_bytes of string \(None,\). Received: the shape \(\)."),
+        ([1, 2], r"Received: \[1, 2\]."),
+        ([b"\xff\xd8\xff"], "Expected a PNG or JPEG picture. Received: Invalid JPEG data, size 3"),
+        ([b"GIF89a"], "Expected a PNG or JPEG picture. Received: a file of another kind.*: 6"),
+    ],
+)
+def test_infer_encoded_refuses(small_model, image_bytes, message):
+    with pytest.raises(ValueError, match=f"^{'' if message[0] == 'E' else '.*'}{message}$"):
+        small_model.infer_encoded(image_bytes)
 
 
 def test_keras_file_round_trip(small_model, small_images, tmp_path):

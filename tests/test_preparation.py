@@ -1,11 +1,15 @@
 import dataclasses
+import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from air_tf.config import ModelConfig
-from air_tf.pictures import as_png
+from air_tf.pictures import as_png, read_picture
 from air_tf.preparation import border_median, in_original, prepare, prepare_encoded
 from air_tf.scene import Scene
 
@@ -63,6 +67,36 @@ def test_encoded_files_are_prepared_alike():
         expected, expected_edge = prepare(grey, CONFIG)
         np.testing.assert_allclose(image, expected, atol=3 / 255)  # roundings of grey differ
         np.testing.assert_array_equal(edge, expected_edge)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_cmyk_jpeg_is_seen_as_pillow_sees_it(channels):
+    config = dataclasses.replace(CONFIG, image_shape=(12, 10, channels))
+    pixels = np.zeros((48, 40, 4), np.uint8)  # whole blocks of a JPEG have one colour
+    pixels[:24, :, 0], pixels[24:, :, 2], pixels[:, 16:, 3] = 200, 255, 90  # cyan, yellow, some black
+    file = io.BytesIO()
+    Image.fromarray(pixels, "CMYK").save(file, "jpeg", quality=100)
+    image, _ = prepare_encoded(tf.constant([file.getvalue()]), config)
+    expected, _ = prepare(read_picture(file, channels), config)
+    np.testing.assert_allclose(image[0], expected, atol=3 / 255)
+    assert np.ptp(expected) > 0.2
+
+
+def with_size(png: bytes, width: int, height: int) -> bytes:
+    """A PNG file that says that it has another size, with the right checksum."""
+    header = png[12:16] + struct.pack(">II", width, height) + png[24:29]
+    return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
+
+
+@pytest.mark.parametrize(
+    "width, height",
+    [(0, 4), (4, 0), (8_000, 8_001), (2**31, 4), (2**31, 2**31), (2**32 - 1, 2**32 - 1)],
+)
+def test_impossible_sizes_are_refused_before_they_are_decoded(width, height):
+    png = as_png(np.zeros((4, 5, 3), np.uint8))
+    file = with_size(png, width, height)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at least 1 and at most 64,000,000 pixels"):
+        prepare_encoded(tf.constant([file]), CONFIG)
 
 
 def test_boxes_go_back_to_the_original():

@@ -1,5 +1,6 @@
 import io
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -8,28 +9,25 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from air_tf import serving
+from air_tf import serving, versions
+from tests.prediction_server import SessionModel
 
 random = np.random.default_rng(0)
 OUTPUTS = {
     "counts", "count_probs", "boxes", "tight_boxes", "scores", "reconstructions", "z_what", "z_where",
 }  # fmt: skip
+ENDPOINTS = "serving_default", "encoded", "prepare", "decode"
 CONFIGS = ["batching.config", "models.config", "monitoring.config"]
 
 
-@pytest.fixture(scope="module")
-def model(small_config):
-    import keras
-
-    import air_tf
-
-    keras.utils.set_random_seed(0)
-    return air_tf.AIR(small_config)
+@pytest.fixture
+def model(served_model):
+    return served_model
 
 
-@pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
-    return serving.export(model, tmp_path_factory.mktemp("exports") / "air")
+@pytest.fixture
+def exported(exports):
+    return exports / "1"
 
 
 @pytest.fixture(params=[1, 3, 64])
@@ -75,27 +73,6 @@ def test_saved_model_cli_runs_it(exported, model, images, tmp_path):
     assert_same(outputs, model.infer(images))
 
 
-class SessionModel:
-    """The SavedModel in a version 1 Session, as TF Serving loads it."""
-
-    def __init__(self, path):
-        self.session = tf.compat.v1.Session(graph=tf.Graph())
-        with self.session.graph.as_default():
-            graph = tf.compat.v1.saved_model.load(self.session, ["serve"], str(path))
-        self.signatures = graph.signature_def
-
-    def __call__(self, signature_name, **inputs):
-        signature = self.signatures[signature_name]
-        fetches = {name: tensor.name for name, tensor in signature.outputs.items()}
-        feeds = {signature.inputs[name].name: values for name, values in inputs.items()}
-        return self.session.run(fetches, feeds)
-
-
-@pytest.fixture(scope="module")
-def session_model(exported):
-    return SessionModel(exported)
-
-
 def test_session_loader_runs_it(session_model, model, images):
     assert_same(session_model("serving_default", images=images), model.infer(images))
 
@@ -121,13 +98,12 @@ def test_encoded_images_of_the_models_size(session_model, model, images):
     assert_same(outputs, model.infer(pixels.astype(np.float32) / np.float32(255)))
 
 
-def test_encoded_boxes_are_in_the_originals_coordinates(model, tmp_path):
+def test_encoded_boxes_are_in_the_originals_coordinates(small_model, tmp_path):
     """An image of twice the model's width is scaled by 1/2 and gets bars above and below."""
-    model.cell.pres_head.outputs.bias.assign([30.0])
-    encoded = SessionModel(serving.export(model, tmp_path))
+    small_model.cell.pres_head.outputs.bias.assign([30.0])
+    encoded = SessionModel(serving.export(small_model, tmp_path))
     wide = np.uint8(random.integers(0, 256, (12, 20, 3)))
     outputs = encoded("encoded", image_bytes=[png(wide)])
-    model.cell.pres_head.outputs.bias.assign([0.0])
     ymin, xmin, ymax, xmax = outputs["boxes"][0, 0]
     assert outputs["counts"][0] == 2
     # the window of z_where, in the letterboxed image, by hand: 6 of 12 rows, from row 3 on
@@ -151,27 +127,6 @@ def test_jpeg_and_colour_are_taken(session_model):
     assert np.isfinite(outputs["boxes"]).all()
 
 
-def test_what_is_no_image_is_refused(session_model):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Expected a PNG or JPEG picture"):
-        session_model("encoded", image_bytes=[b"no image, but of more than 24 bytes"])
-
-
-@pytest.mark.parametrize("shape", [(12, 10, 1), (2, 10, 12, 1), (2, 12, 10, 3)])
-def test_wrong_rank_or_size_is_refused(session_model, shape):
-    with pytest.raises(ValueError, match="Cannot feed value of shape"):
-        session_model("serving_default", images=np.zeros(shape, np.float32))
-
-
-@pytest.mark.parametrize("pixel", [np.nan, -0.1, 255.0])
-def test_pixels_outside_of_0_to_1_are_refused(session_model, pixel):
-    images = np.zeros((2, 12, 10, 1), np.float32)
-    images[1, 3, 3] = pixel
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Expected pixels in"):
-        session_model("serving_default", images=images)
-    images[1, 3, 3] = 1.0
-    assert len(session_model("serving_default", images=images)["counts"]) == 2
-
-
 def test_versions_count_up_and_no_half_written_one_is_seen(model, tmp_path, monkeypatch):
     assert serving.export(model, tmp_path) == tmp_path / "1"
     assert serving.export(model, tmp_path) == tmp_path / "2"
@@ -183,7 +138,7 @@ def test_versions_count_up_and_no_half_written_one_is_seen(model, tmp_path, monk
         seen.extend(path.name for path in out.iterdir() if path.name.isdecimal())
         raise OSError("disk full")
 
-    monkeypatch.setattr(serving, "_publish", fail)
+    monkeypatch.setattr(versions, "publish", fail)
     with pytest.raises(OSError, match="disk full"):
         serving.export(model, tmp_path)
     assert sorted(seen) == ["1", "2", "7", "8"]
@@ -199,6 +154,47 @@ def test_a_full_disk_leaves_nothing_behind(model, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())
+
+
+def cut_variables(folder):
+    (data,) = (folder / "variables").glob("*.data*")
+    data.write_bytes(data.read_bytes()[:500])
+
+
+DAMAGES = {
+    "variables cut short": cut_variables,
+    "index empty": lambda folder: (folder / "variables" / "variables.index").write_bytes(b""),
+    "no variables": lambda folder: shutil.rmtree(folder / "variables"),
+    "graph empty": lambda folder: (folder / "saved_model.pb").write_bytes(b""),
+    "graph of junk": lambda folder: (folder / "saved_model.pb").write_bytes(b"\xff\x00junk" * 100),
+    "no graph": lambda folder: (folder / "saved_model.pb").unlink(),
+    "graph a folder": lambda folder: ((folder / "saved_model.pb").unlink(),
+                                      (folder / "saved_model.pb").mkdir()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_saved_model_is_refused_in_one_line(exported, tmp_path, damage):
+    folder = tmp_path / "1"
+    shutil.copytree(exported, folder)
+    DAMAGES[damage](folder)
+    with pytest.raises(ValueError, match=f"^Expected a SavedModel in {folder}. Received: [^\n]+$"):
+        serving.load(folder)
+
+
+def test_another_saved_model_is_refused(tmp_path):
+    class Other(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 3))])
+        def call(self, x):
+            return {"images": x}
+
+    other, expected = Other(), "Expected a SavedModel with the endpoints of export.py in"
+    cases = {"decode, encoded, prepare missing": ["serving_default"], "others: ": list(ENDPOINTS)}
+    for received, names in cases.items():
+        folder = tmp_path / names[-1]
+        tf.saved_model.save(other, str(folder), signatures=dict.fromkeys(names, other.call))
+        with pytest.raises(ValueError, match=f"{expected} {folder}. Received: {received}"):
+            serving.load(folder)
 
 
 def test_an_export_folder_that_is_a_file_is_refused(model, tmp_path):

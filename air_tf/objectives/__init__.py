@@ -4,11 +4,13 @@ from air_tf.objectives.bounds import (
     Estimate,
     Priors,
     Terms,
+    canvas_of,
     canvases,
     enumerated_terms,
     kl_divergences,
     log_likelihoods,
     log_prefix_weights,
+    log_weights,
     pres_logits,
 )
 from air_tf.objectives.concrete import Concrete
@@ -18,6 +20,7 @@ from air_tf.objectives.nvil import NVIL
 OBJECTIVES = {"enumerate": Enumerate, "nvil": NVIL, "concrete": Concrete}
 
 __all__ = [
-    "NVIL", "OBJECTIVES", "Concrete", "Enumerate", "Estimate", "Priors", "Terms", "canvases",
-    "enumerated_terms", "kl_divergences", "log_likelihoods", "log_prefix_weights", "pres_logits",
+    "NVIL", "OBJECTIVES", "Concrete", "Enumerate", "Estimate", "Priors", "Terms", "canvas_of",
+    "canvases", "enumerated_terms", "kl_divergences", "log_likelihoods", "log_prefix_weights",
+    "log_weights", "pres_logits",
 ]  # fmt: skip

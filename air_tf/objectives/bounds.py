@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 
 from air_tf.cell import Step
 from air_tf.distributions import at_least, count_posterior
+from air_tf.noise import StepNoise
 
 tfd = tfp.distributions
 
@@ -53,6 +54,12 @@ def canvases(placed: list[tf.Tensor]) -> tf.Tensor:
     for image in placed:
         sums.append(sums[-1] + image)
     return tf.stack(sums)
+
+
+def canvas_of(counts: tf.Tensor, placed: list[tf.Tensor]) -> tf.Tensor:
+    """The image with the first `counts (B,)` of the N objects: `(B, H, W, C)`."""
+    by_image = tf.transpose(canvases(placed), [1, 0, 2, 3, 4])
+    return tf.gather(by_image, counts, batch_dims=1)
 
 
 def log_likelihood(x: tf.Tensor, canvas: tf.Tensor, pixel_scale: float) -> tf.Tensor:
@@ -145,6 +152,25 @@ def log_prefix_weights(steps: list[Step], log_px: tf.Tensor, priors: Priors) -> 
     ]
     log_p_count = tf.math.log_softmax(priors.count.logits_parameter())
     return log_px + log_p_count + prefix_sums(tf.stack(ratios, axis=-1))
+
+
+def log_weights(
+    steps: list[Step], noise: list[StepNoise], log_px: tf.Tensor, priors: Priors
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Logarithms of importance weights, `(B,)` each: with the count summed out, and sampled from q(n).
+
+    Args:
+        steps: the N unrolled steps.
+        noise: whose `pres` decides the presences.
+        log_px: `log_likelihoods`, `(B, N + 1)`.
+        priors: `Priors`.
+    """
+    by_count = log_prefix_weights(steps, log_px, priors)  # (B, N + 1)
+    log_q_count = tf.math.log_softmax(count_posterior(pres_logits(steps)).logits_parameter())
+    present = [step.pres_logit + part.pres > 0 for step, part in zip(steps, noise)]
+    counts = tf.reduce_sum(tf.math.cumprod(tf.cast(tf.stack(present, -1), tf.int32), axis=-1), -1)
+    sampled = tf.gather(by_count - log_q_count, counts, batch_dims=1)
+    return tf.reduce_logsumexp(by_count, axis=-1), sampled
 
 
 def log_mean_exp(values: tf.Tensor, axis: int) -> tf.Tensor:

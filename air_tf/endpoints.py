@@ -1,0 +1,169 @@
+"""The endpoints of a served model: what each takes and gives, and what it refuses inside the graph."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from air_tf.preparation import in_original, prepare_encoded
+
+NAMES = "serving_default", "encoded", "prepare", "decode"
+LARGEST_BATCH = 4096  # images of a request
+LARGEST_LATENT = 1e6  # beyond any that is inferred or drawn from the prior, and safe to compute with
+
+Specs = dict[str, dict[str, tf.TensorSpec]]  # of each endpoint's tensors
+
+
+class Endpoints(NamedTuple):
+    """The endpoints of models of one size, all with a dynamic batch."""
+
+    image_shape: tuple[int, int, int]  # (height, width, channels)
+    max_objects: int
+    z_what_size: int
+
+    @property
+    def inputs(self) -> Specs:
+        """What each endpoint takes."""
+        objects = (None, self.max_objects)
+        image_bytes = {"image_bytes": tf.TensorSpec((None,), tf.string, "image_bytes")}
+        return {
+            "serving_default": {
+                "images": tf.TensorSpec((None, *self.image_shape), tf.float32, "images")
+            },
+            "encoded": image_bytes,
+            "prepare": image_bytes,
+            "decode": {
+                "counts": tf.TensorSpec((None,), tf.int32, "counts"),
+                "z_what": tf.TensorSpec((*objects, self.z_what_size), tf.float32, "z_what"),
+                "z_where": tf.TensorSpec((*objects, 3), tf.float32, "z_where"),
+            },
+        }
+
+    @property
+    def outputs(self) -> Specs:
+        """What each endpoint gives: the fields of a `Scene`, or images."""
+        objects = (None, self.max_objects)
+        images = tf.TensorSpec((None, *self.image_shape))
+        scene = {
+            "counts": tf.TensorSpec((None,), tf.int32),
+            "count_probs": tf.TensorSpec((None, self.max_objects + 1)),
+            "boxes": tf.TensorSpec((*objects, 4)),
+            "tight_boxes": tf.TensorSpec((*objects, 4)),
+            "scores": tf.TensorSpec(objects),
+            "reconstructions": images,
+            "z_what": tf.TensorSpec((*objects, self.z_what_size)),
+            "z_where": tf.TensorSpec((*objects, 3)),
+        }
+        of_images = {"images": images}
+        return {
+            "serving_default": scene, "encoded": scene, "prepare": of_images, "decode": of_images
+        }  # fmt: skip
+
+    @classmethod
+    def of(cls, inputs: Specs, outputs: Specs, place) -> "Endpoints":
+        """The endpoints of a SavedModel, by the tensors that it says it takes and gives.
+
+        Args:
+            inputs: of each of its signatures.
+            outputs: of each of its signatures.
+            place: where it is, for the error.
+
+        Raises:
+            ValueError: they are not those of `export`.
+        """
+        expected = f"Expected a SavedModel with the endpoints of export.py in {place}."
+        if missing := sorted(set(NAMES) - set(inputs)):
+            has = ", ".join(sorted(inputs)) or "none"
+            raise ValueError(f"{expected} Received: {', '.join(missing)} missing; it has: {has}.")
+        try:
+            _, *image_shape = inputs["serving_default"]["images"].shape.as_list()
+            _, max_objects, z_what_size = inputs["decode"]["z_what"].shape.as_list()
+            height, width, channels = image_shape
+            endpoints = cls((height, width, channels), max_objects, z_what_size)
+            if not all(isinstance(size, int) and size > 0 for size in (*image_shape, *endpoints[1:])):
+                raise ValueError(f"the sizes {endpoints}")
+            for kind, declared in ("inputs", inputs), ("outputs", outputs):
+                for name, specs in getattr(endpoints, kind).items():
+                    if not _fit(declared[name], specs):
+                        raise ValueError(f"{kind} of {name}: {', '.join(sorted(declared[name]))}")
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{expected} Received: others: {error}.") from error
+        return endpoints
+
+
+def _fit(declared: dict[str, tf.TensorSpec], specs: dict[str, tf.TensorSpec]) -> bool:
+    """Whether the tensors are the same ones, of the same types, and of shapes that go together."""
+    return set(declared) == set(specs) and all(
+        declared[name].dtype == spec.dtype and declared[name].shape.is_compatible_with(spec.shape)
+        for name, spec in specs.items()
+    )
+
+
+def endpoint_functions(model) -> dict[str, Callable]:
+    """What each endpoint of an `AIR` computes, to be traced with the specs of `Endpoints.inputs`.
+
+    What they refuse is an InvalidArgumentError, before anything large is computed: TF Serving makes
+    INVALID_ARGUMENT of it.
+    """
+
+    def serving_default(images):
+        (images,) = _bounded(images)
+        return model(_check_pixels(images))._asdict()
+
+    def encoded(image_bytes):
+        images, edges = prepare_encoded(*_bounded(image_bytes), model.config)
+        return in_original(model(images), edges)._asdict()
+
+    def prepare(image_bytes):
+        return {"images": prepare_encoded(*_bounded(image_bytes), model.config)[0]}
+
+    def decode(counts, z_what, z_where):
+        return {"images": model.draw(*_check_latents(*_bounded(counts, z_what, z_where)))}
+
+    return {f.__name__: f for f in (serving_default, encoded, prepare, decode)}
+
+
+def _bounded(*batches: tf.Tensor) -> list[tf.Tensor]:
+    """The batches, whose sizes are found to be the same and neither 0 nor too large."""
+    sizes = tf.stack([tf.shape(batch)[0] for batch in batches])
+    valid = tf.reduce_all((sizes >= 1) & (sizes <= LARGEST_BATCH) & (sizes == sizes[0]))
+    message = f"Expected from 1 to {LARGEST_BATCH:,} images, as many in each input. Received:"
+    with tf.control_dependencies([tf.debugging.Assert(valid, [message, sizes])]):
+        return [tf.identity(batch) for batch in batches]
+
+
+def _check_pixels(images: tf.Tensor) -> tf.Tensor:
+    """The images, which are found to be what `scene.check_images` takes."""
+    valid = tf.reduce_all((images >= 0.0) & (images <= 1.0))  # false for NaN too
+    message = "Expected pixels in [0, 1]. Received: others, or NaN; from, to:"
+    with tf.control_dependencies([tf.debugging.Assert(valid, [message, *_range(images)])]):
+        return tf.identity(images)
+
+
+def _check_latents(counts: tf.Tensor, z_what: tf.Tensor, z_where: tf.Tensor) -> list[tf.Tensor]:
+    """The latents, which are found to be objects that can be drawn."""
+    most = int(z_what.shape[1])  # pyright: ignore[reportArgumentType]
+    present = tf.sequence_mask(counts, most)
+    smallest = tf.reduce_min(tf.where(present, z_where[..., 0], 1.0))
+    largest = tf.maximum(tf.reduce_max(tf.abs(z_what)), tf.reduce_max(tf.abs(z_where)))
+    finite = [tf.reduce_all(tf.abs(z) <= LARGEST_LATENT) for z in (z_what, z_where)]  # not of NaN
+    checks = [
+        tf.debugging.Assert(
+            tf.reduce_all((counts >= 0) & (counts <= most)),
+            [f"Expected counts from 0 to {most}. Received: from, to:", *_range(counts)],
+        ),
+        tf.debugging.Assert(
+            tf.reduce_all(finite),
+            [f"Expected latents from {-LARGEST_LATENT:g} to {LARGEST_LATENT:g}. Received: others, or "
+             "NaN; the largest:", largest],
+        ),
+        tf.debugging.Assert(
+            smallest > 0.0, ["Expected objects with scales above 0. Received:", smallest]
+        ),
+    ]  # fmt: skip
+    with tf.control_dependencies(checks):
+        return [tf.identity(latent) for latent in (counts, z_what, z_where)]
+
+
+def _range(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.reduce_min(values), tf.reduce_max(values)
