@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 SECONDS_PER_CASE = 60  # after which a case counts as one that hangs
 READERS = (
     "settings", "config", "history", "cluster", "counts", "boxes", "digits", "cache", "picture",
-    "drawing", "progress", "encoded", "request",
+    "progress", "manifest", "encoded", "request",
 )  # fmt: skip
 
 

@@ -4,20 +4,30 @@ import contextlib
 import copy
 import csv
 import dataclasses
+import functools
 import io
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import grpc
 import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
 from hypothesis import strategies as st
 from PIL import Image
+from tensorflow_serving.apis import predict_pb2
 
 from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
+from air_tf.folders import RESULT, writing
 from air_tf.memory import check_training_fits
+from air_tf.model import AIR
 from air_tf.pictures import read_picture
+from air_tf.prediction_files import Prediction, parsed
 from air_tf.run import as_json, read_config, read_history
+from air_tf.serving import export
 from air_tf.trainer import names_workers
 
 LARGEST_TEXT = 30  # characters of a generated string
@@ -280,7 +290,107 @@ def picture(folder: Path) -> Reader:
     return Reader(altered_bytes([*pictures(), b"", b"GIF89a"]), read)
 
 
+def progress(folder: Path) -> Reader:
+    """A line of an unfinished prediction job."""
+    finished = Prediction("a.png", False, (9, 13), 1, 0.9, 1.1, [[0.1, 0.2, 0.3, 0.4]], [0.9])
+    return Reader(altered_json(as_json(dataclasses.asdict(finished))), parsed)
+
+
+def manifest(folder: Path) -> Reader:
+    """The list of what lies in a folder of results, which is only trusted with what it lists rightly."""
+    out, precious = folder / "out", folder / "precious.txt"
+    precious.write_text("mine")
+    with writing(out, "fuzz") as unfinished:
+        (unfinished / RESULT / "a.txt").write_text("a")
+    path = next(out.glob("*/manifest.json"))
+    original = json.loads(path.read_text())
+
+    def read(data: bytes):
+        (out / "a.txt").write_text("a")
+        path.write_bytes(data)
+        try:
+            with writing(out, "fuzz") as unfinished:
+                (unfinished / RESULT / "a.txt").write_text("a")
+        finally:
+            assert precious.read_text() == "mine" and (out / "a.txt").read_text() == "a"
+
+    return Reader(altered_json(original), read)
+
+
+class Refused(Exception):
+    """A served request was answered with INVALID_ARGUMENT."""
+
+
+@functools.cache
+def served_model():
+    """A small model, served as the tests serve it."""
+    from tests.prediction_server import Version
+
+    size = {
+        "glimpse_size": 6,
+        "z_what_size": 4,
+        "embedding_units": 8,
+        "lstm_units": 8,
+        "hidden_units": 8,
+    }
+    model = AIR(ModelConfig(image_shape=(12, 10, 1), max_objects=2, **size))
+    with tempfile.TemporaryDirectory() as folder:
+        return Version(export(AIR(config), folder))
+
+
+def ask(request) -> None:
+    """Asks the served model; whatever it answers has to be finite."""
+    from tests.prediction_server import BadRequest
+
+    try:
+        outputs = served_model().predict(request)
+    except BadRequest as error:
+        code, message = error.args
+        assert code is grpc.StatusCode.INVALID_ARGUMENT, (code, message)
+        raise Refused(message) from None
+    for name, values in outputs.items():
+        assert np.isfinite(values).all(), name
+
+
+def request_of(endpoint: str, **inputs) -> predict_pb2.PredictRequest:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "air", endpoint
+    for name, value in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return request
+
+
+def encoded(folder: Path) -> Reader:
+    """The bytes of a picture, as a client sends them."""
+    return Reader(
+        altered_bytes([*pictures(), b"", b"GIF89a", b"BM"]),
+        lambda data: ask(request_of("encoded", image_bytes=[data])),
+        (Refused,),
+    )
+
+
+def request(folder: Path) -> Reader:
+    """A whole request, as a client sends it."""
+    latents = {"counts": np.int32([1, 2]), "z_what": np.zeros((2, 2, 4), np.float32),
+               "z_where": np.float32([[[3, 0, 0]] * 2] * 2)}  # fmt: skip
+    originals = [
+        request_of("serving_default", images=np.zeros((1, 12, 10, 1), np.float32)),
+        request_of("decode", **latents),
+        request_of("encoded", image_bytes=[pictures()[0]]),
+        request_of("prepare", image_bytes=[pictures()[7]]),
+    ]
+    texts = [original.SerializeToString() for original in originals]
+
+    def read(data: bytes):
+        ask(predict_pb2.PredictRequest.FromString(data))
+
+    return Reader(altered_bytes(texts, edits=3), read, (Refused, DecodeError))
+
+
 MAKERS = {
     maker.__name__: maker
-    for maker in (settings, config, history, cluster, counts, boxes, digits, cache, picture)
-}
+    for maker in (
+        settings, config, history, cluster, counts, boxes, digits, cache, picture, progress, manifest,
+        encoded, request,
+    )
+}  # fmt: skip

@@ -11,9 +11,11 @@ import pytest
 from benchmarks.fuzz_readers import MAKERS, make_reader
 
 CASES = 1000
+SERVED = {"encoded", "request"}  # which take up to a minute
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SERVED)) for name in MAKERS]
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_whatever_is_read_is_read_or_refused(name, tmp_path):
     reader = make_reader(name, tmp_path)
 
