@@ -326,14 +326,10 @@ def served_model():
     """A small model, served as the tests serve it."""
     from tests.prediction_server import Version
 
-    size = {
-        "glimpse_size": 6,
-        "z_what_size": 4,
-        "embedding_units": 8,
-        "lstm_units": 8,
-        "hidden_units": 8,
-    }
-    model = AIR(ModelConfig(image_shape=(12, 10, 1), max_objects=2, **size))
+    config = ModelConfig(
+        image_shape=(12, 10, 1), max_objects=2, glimpse_size=6, z_what_size=4, embedding_units=8,
+        lstm_units=8, hidden_units=8,
+    )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         return Version(export(AIR(config), folder))
 
