@@ -1,7 +1,6 @@
 """The readers that `benchmarks.fuzz` and `tests/test_fuzz.py` feed, and what they are fed with."""
 
 import contextlib
-import copy
 import csv
 import dataclasses
 import functools
@@ -17,7 +16,6 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from hypothesis import strategies as st
-from PIL import Image
 from tensorflow_serving.apis import predict_pb2
 
 from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
@@ -29,9 +27,14 @@ from air_tf.prediction_files import Prediction, parsed
 from air_tf.run import as_json, read_config, read_history
 from air_tf.serving import export
 from air_tf.trainer import names_workers
-
-LARGEST_TEXT = 30  # characters of a generated string
-ODD_NUMBERS = [0, -1, 2**31, 2**63, -(2**63) - 1, 10**400, 1e308, float("inf"), float("nan"), 5e-324]
+from benchmarks.fuzz_inputs import (
+    altered_bytes,
+    altered_json,
+    npz,
+    pictures,
+    scalars,
+    values,
+)
 
 
 class Reader(NamedTuple):
@@ -47,77 +50,6 @@ def make_reader(name: str, folder: Path) -> Reader:
     return MAKERS[name](folder)
 
 
-# what inputs are made of
-
-scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.sampled_from(ODD_NUMBERS),
-    st.text(max_size=LARGEST_TEXT),
-)  # fmt: skip
-values = st.recursive(
-    scalars,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=LARGEST_TEXT), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-nested = st.sampled_from([b"[" * 5000, b'{"a":' * 5000, b"[" * 500 + b"]" * 500])
-
-
-@st.composite
-def altered_bytes(draw, originals: list[bytes], edits: int = 4) -> bytes:
-    """One of the originals with a few parts replaced, removed, repeated or cut off."""
-    data = bytearray(draw(st.sampled_from(originals)))
-    for _ in range(draw(st.integers(0, edits))):
-        start = draw(st.integers(0, len(data)))
-        end = min(len(data), start + draw(st.integers(0, 16)))
-        kind = draw(st.sampled_from(["replace", "remove", "repeat", "cut", "flip"]))
-        if kind == "replace":
-            data[start:end] = draw(st.binary(max_size=16))
-        elif kind == "remove":
-            del data[start:end]
-        elif kind == "repeat":
-            data[start:start] = data[start:end] * draw(st.integers(1, 50))
-        elif kind == "cut":
-            del data[start:]
-        elif start < len(data):
-            data[start] ^= draw(st.integers(1, 255))
-    return bytes(data)
-
-
-@st.composite
-def altered_values(draw, original):
-    """A JSON value in which a few parts are replaced, removed or added."""
-    result = copy.deepcopy(original)
-    for _ in range(draw(st.integers(1, 3))):
-        parent, key = None, None
-        part = result
-        while isinstance(part, (dict, list)) and part and draw(st.integers(0, 3)):
-            parent, key = (
-                part,
-                draw(st.sampled_from(list(part) if isinstance(part, dict) else [*range(len(part))])),
-            )
-            part = parent[key]
-        if parent is None:
-            if not draw(st.integers(0, 9)):
-                return draw(values)
-        elif draw(st.booleans()):
-            parent[key] = draw(values)
-        elif isinstance(parent, dict) and draw(st.booleans()):
-            parent[draw(st.text(max_size=LARGEST_TEXT))] = draw(values)
-        else:
-            del parent[key]
-    return result
-
-
-def altered_json(*originals) -> st.SearchStrategy[bytes]:
-    """JSON texts like the originals: altered as values, or as bytes."""
-    as_values = st.one_of(*map(altered_values, originals))
-    texts = [json.dumps(original).encode() for original in originals]
-    return st.one_of(
-        as_values.map(lambda value: json.dumps(value).encode()), altered_bytes(texts), nested
-    )
-
-
 def written(path: Path, read: Callable[[], object]) -> Callable[[bytes], object]:
     """Reads what has first been written to `path`."""
 
@@ -127,8 +59,6 @@ def written(path: Path, read: Callable[[], object]) -> Callable[[bytes], object]
 
     return write_and_read
 
-
-# the readers
 
 RECORD = {
     **as_json(dataclasses.asdict(Config())),
@@ -218,12 +148,6 @@ def read_labels_in(folder: Path) -> None:
     assert np.isfinite(edges).all() and edges.min(initial=0) >= 0 and edges.max(initial=0) <= 1
 
 
-def npz(**arrays) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
-
-
 def digits(folder: Path) -> Reader:
     """mnist.npz."""
     from air_tf.data.digits import mnist_from_file
@@ -257,27 +181,6 @@ def cache(folder: Path) -> Reader:
         assert set(splits) == {"train", "test"} and len(splits["train"].counts) == len(splits["train"])
 
     return Reader(altered_bytes([whole, npz(), npz(a=np.zeros(3))]), written(path, read), ())
-
-
-def pictures() -> list[bytes]:
-    """Small PNG and JPEG files of all kinds."""
-    random = np.random.default_rng(0)
-    grey, colour = (Image.fromarray(random.integers(0, 256, (9, 13, *c), np.uint8)) for c in ((), (3,)))
-    deep = Image.fromarray(random.integers(0, 65_536, (9, 13), np.uint16))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
-    files = []
-    for picture, kind, options in [
-        (grey, "png", {}), (colour, "png", {}), (colour.convert("RGBA"), "png", {}), (deep, "png", {}),
-        (colour.quantize(), "png", {"transparency": 3}), (grey.convert("1"), "png", {}),
-        (grey.convert("LA"), "png", {}), (grey, "jpeg", {}), (colour, "jpeg", {"progressive": True}),
-        (colour.convert("CMYK"), "jpeg", {}), (colour, "jpeg", {"exif": exif, "subsampling": 2}),
-        (colour, "png", {"save_all": True, "append_images": [colour.rotate(90)]}),
-    ]:  # fmt: skip
-        file = io.BytesIO()
-        picture.save(file, kind, **options)
-        files.append(file.getvalue())
-    return files
 
 
 def picture(folder: Path) -> Reader:
@@ -344,8 +247,8 @@ def ask(request) -> None:
         code, message = error.args
         assert code is grpc.StatusCode.INVALID_ARGUMENT, (code, message)
         raise Refused(message) from None
-    for name, values in outputs.items():
-        assert np.isfinite(values).all(), name
+    for name, output in outputs.items():
+        assert np.isfinite(output).all(), name
 
 
 def request_of(endpoint: str, **inputs) -> predict_pb2.PredictRequest:
