@@ -50,8 +50,8 @@ class Arguments:
     results_dir: Path = ROOT / "results"
     """Folder of the results."""
 
-    reader: tyro.conf.Suppress[str] = ""
-    """The reader that this process feeds."""
+    reader: str = ""
+    """Feed this reader alone, in this process, and print what came of it."""
 
 
 def feed(name: str, cases: int, seed: int) -> dict:

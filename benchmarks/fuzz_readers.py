@@ -261,6 +261,7 @@ def request_of(endpoint: str, **inputs) -> predict_pb2.PredictRequest:
 
 def encoded(folder: Path) -> Reader:
     """The bytes of a picture, as a client sends them."""
+    served_model()
     return Reader(
         altered_bytes([*pictures(), b"", b"GIF89a", b"BM"]),
         lambda data: ask(request_of("encoded", image_bytes=[data])),
@@ -270,6 +271,7 @@ def encoded(folder: Path) -> Reader:
 
 def request(folder: Path) -> Reader:
     """A whole request, as a client sends it."""
+    served_model()
     latents = {"counts": np.int32([1, 2]), "z_what": np.zeros((2, 2, 4), np.float32),
                "z_where": np.float32([[[3, 0, 0]] * 2] * 2)}  # fmt: skip
     originals = [
