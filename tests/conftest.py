@@ -20,11 +20,12 @@ import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-SHORT_RUN = (  # flags of a training that takes seconds
-    "--max-objects 2 --glimpse-size 12 --z-what-size 4 --embedding-units 8 --lstm-units 8 "
-    "--hidden-units 8 --steps 4 --warm-start-steps 2 --steps-per-call 1 --evaluate-every 2 "
-    "--batch-size 8 --train-images 100 --test-images 60"
-).split()
+SHORT_RUN = [  # flags of a training that takes seconds
+    "--max-objects", 2, "--glimpse-size", 12, "--z-what-size", 4, "--embedding-units", 8,
+    "--lstm-units", 8, "--hidden-units", 8, "--steps", 4, "--warm-start-steps", 2,
+    "--steps-per-call", 1, "--evaluate-every", 2, "--batch-size", 8,
+    "--train-images", 100, "--test-images", 60,
+]  # fmt: skip
 
 
 class AsWarning(logging.Handler):
@@ -70,14 +71,22 @@ def small_images():
     return np.random.default_rng(0).random((5, 12, 10, 1), np.float32)
 
 
-@pytest.fixture
-def eagerly():
+@contextlib.contextmanager
+def run_eagerly():
     """Compiled functions run operation by operation: quicker where they are called a few times."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def eagerly():
+    with run_eagerly():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -147,14 +156,9 @@ def start_script(script_flags):
 @pytest.fixture(scope="session")
 def short_run(run_script, tmp_path_factory):
     """The folder of a run of a few steps of a small model, and what it printed: not to be changed."""
-    import tensorflow as tf
-
     runs = tmp_path_factory.mktemp("runs")
-    tf.config.run_functions_eagerly(True)  # compiling takes longer than a few steps
-    try:
+    with run_eagerly():
         done = run_script("train.py", "--runs-dir", runs, "--name", "short", *SHORT_RUN)
-    finally:
-        tf.config.run_functions_eagerly(False)
     assert done.returncode == 0, done.stderr
     return runs / "short", done.stdout
 
