@@ -328,9 +328,8 @@ def restore(checkpoint: tf.train.Checkpoint, folder: Path, partial: bool = False
     paths = checkpoint_paths(folder)
     for path in reversed(paths):
         try:
-            status = checkpoint.read(path)
+            status = checkpoint.read(path).expect_partial()  # no warnings when it does not match
             status.assert_existing_objects_matched() if partial else status.assert_consumed()
-            status.expect_partial()
             return path
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             reason = str(error).splitlines()[0]

@@ -19,56 +19,86 @@ from air_tf import cli, report
 from air_tf import run as run_folder
 from air_tf.config import DataConfig
 from air_tf.data import Split, load_splits
-from air_tf.evaluation import canvases, evaluate_fully, infer_all
-from air_tf.folders import as_text
+from air_tf.evaluation import canvases, evaluate_fully, importance_bounds, infer_all
 from air_tf.objectives import Terms
+from air_tf.paths import as_text
 from air_tf.pictures import as_png
-from air_tf.serving import ServedModel, export
+from air_tf.serving import PRETRAINED, ServedModel, export
+from tests.conftest import run_eagerly
 
-IMAGES = 300
+IMAGES = 50
 
 
 @pytest.fixture(scope="module")
-def evaluated(trained, run_script, tmp_path_factory):
-    """A copy of the trained run, evaluated; what was printed."""
-    folder = shutil.copytree(trained[0], tmp_path_factory.mktemp("evaluated") / "run")
+def evaluated(short_run, run_script, tmp_path_factory):
+    """A copy of the short run, evaluated; what was printed."""
+    folder = shutil.copytree(short_run[0], tmp_path_factory.mktemp("evaluated") / "run")
     flags = ["--num-images", IMAGES, "--importance-samples", 3, "--rho", 0.1]
-    done = run_script("evaluate.py", "--run", folder, *flags)
+    with run_eagerly():
+        done = run_script("evaluate.py", "--run", folder, *flags)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
 
 @pytest.fixture(scope="module")
-def held_out(cache_dir):
+def dataset(cache_dir):
+    recipe = {"train_images": 100, "test_images": 60}
+    return load_splits(DataConfig(digits="embedded", cache_dir=str(cache_dir), **recipe))
+
+
+@pytest.fixture(scope="module")
+def held_out(dataset):
     """The first test images, and their true segments."""
-    dataset = load_splits(DataConfig(digits="embedded", cache_dir=str(cache_dir)))
     split = dataset.splits["test"][:IMAGES]
     return split, dataset.segments("test", split)
+
+
+@pytest.fixture(scope="module")
+def pretrained():
+    return ServedModel(PRETRAINED)
 
 
 def record_of(folder):
     return json.loads((folder / "evaluation" / "test" / "evaluation.json").read_text())
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_evaluation_has_the_models_numbers(evaluated, held_out):
     folder, printed = evaluated
     record, (split, _) = record_of(folder), held_out
     model = run_folder.load_model(folder, rho=0.1)
     scene = model.infer(split.float_images())
     right = scene.counts.numpy() == split.counts
-    assert record["count_accuracy"] == pytest.approx(right.mean()) and right.mean() > 0.97
+    assert record["count_accuracy"] == pytest.approx(right.mean())
     assert np.trace(record["confusion_matrix"]) == right.sum()
     assert np.sum(record["confusion_matrix"]) == record["images"] == IMAGES
     error = np.mean((scene.reconstructions - split.float_images()) ** 2)
     assert record["pixel_mse"] == pytest.approx(error, rel=1e-4)
     assert record["rho"] == 0.1
-    assert record["elbo"] == pytest.approx(model.elbo(split.float_images()).elbo.numpy().mean(), abs=1)
+    elbo = model.elbo(split.float_images()).elbo
+    assert record["elbo"] == pytest.approx(np.mean(elbo), rel=1e-4)
+    assert record["importance_bounds"] == importance_bounds(model, split, 3, show_progress=False)
+    assert "foreground_ari" in printed and "report.html" in printed
+
+
+@pytest.mark.slow
+def test_a_trained_run_counts_boxes_and_segments(trained, run_script, tmp_path):
+    flags = ["--num-images", 300, "--importance-samples", 3, "--out", tmp_path / "evaluation"]
+    done = run_script("evaluate.py", "--run", trained[0], *flags)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
+    assert record["count_accuracy"] > 0.97
     assert record["ap50"] > 0.5 > record["ap"] > 0.05
     assert record["foreground_ari"] > 0.8
-    bounds = record["importance_bounds"]
-    assert bounds["summed"]["bound"] > bounds["sampled"]["bound"] > record["elbo"]
-    assert 0 < bounds["sampled"]["standard_error"] < 20
-    assert "foreground_ari" in printed and "report.html" in printed
+    assert 0 < record["importance_bounds"]["sampled"]["standard_error"] < 20
+
+
+def test_the_pretrained_model_counts_boxes_and_segments(pretrained, held_out):
+    split, segments = held_out
+    _, metrics = evaluate_fully(pretrained, split, lambda part: segments, show_progress=False)
+    assert metrics["count_accuracy"] > 0.9
+    assert metrics["ap50"] > 0.5 > metrics["ap"] > 0.05
+    assert metrics["foreground_ari"] > 0.8
 
 
 def test_report_is_one_page_without_a_network(evaluated):
@@ -81,8 +111,10 @@ def test_report_is_one_page_without_a_network(evaluated):
     assert f"{record_of(evaluated[0])['foreground_ari']:.4g}" in page
 
 
-def test_projector_has_the_codes_labels_and_pictures(evaluated, held_out):
-    folder, (split, _) = evaluated[0], held_out
+def test_projector_has_the_codes_labels_and_pictures(pretrained, held_out, tmp_path):
+    (split, _), folder = held_out, tmp_path
+    scene = infer_all(pretrained, split)
+    assert report.write_projector(scene, split, folder) == scene.counts.sum()
     config = projector.ProjectorConfig()
     text_format.Parse((folder / "projector_config.pbtxt").read_text(), config)
     [embedding] = config.embeddings
@@ -90,13 +122,12 @@ def test_projector_has_the_codes_labels_and_pictures(evaluated, held_out):
     header, *rows = (folder / embedding.metadata_path).read_text().splitlines()
     assert header.split("\t") == ["digit", "step", "image"]
     digits, steps, images = np.array([row.split("\t") for row in rows], int).T
-    scene = infer_all(run_folder.load_model(folder), split)
     assert len(codes) == len(rows) == scene.counts.sum()
     np.testing.assert_allclose(codes, scene.z_what[images, steps - 1], rtol=1e-3, atol=1e-3)
 
     # images of one digit that are counted right: no doubt which digit it is
     single = (scene.counts[images] == 1) & (split.counts[images] == 1)
-    assert single.sum() > 30
+    assert single.sum() > 5
     np.testing.assert_array_equal(digits[single], split.labels[images[single], 0])
 
     side = int(np.ceil(np.sqrt(len(rows)))) * report.SPRITE_SIZE
@@ -108,18 +139,18 @@ def test_a_saved_model_gives_the_same_figures_without_the_elbo(evaluated, held_o
     folder, (split, segments) = evaluated[0], held_out
     export(run_folder.load_model(folder), tmp_path / "air")
     served = ServedModel(tmp_path / "air")  # finds the newest version
-    results = evaluate_fully(served, split, lambda part: segments[: len(part)], show_progress=False)
+    results = evaluate_fully(served, split, lambda part: segments, show_progress=False)
     record = record_of(folder)
     assert not set(Terms._fields) & set(results.metrics)
     for name, value in results.metrics.items():
         expected = record[name]
         if isinstance(value, float):
-            assert value == pytest.approx(expected, abs=0.02 if name == "foreground_ari" else 1e-3)
+            assert value == pytest.approx(expected, abs=1e-3)
     assert set(report.make_figures(served, results.scene, split, [])) >= {"progress", "where"}
 
 
-def test_a_run_and_its_export_load_alike(trained, held_out, tmp_path):
-    run = air_tf.load(trained[0])
+def test_a_run_and_its_export_load_alike(short_run, held_out, tmp_path):
+    run = air_tf.load(short_run[0])
     served = air_tf.load(export(run, tmp_path).parent)
     split = held_out[0][:12]
     images = split.float_images()
@@ -168,8 +199,8 @@ def refusal(capsys, **flags):
 
 
 @pytest.fixture
-def run_copy(trained, tmp_path):
-    return shutil.copytree(trained[0], tmp_path / "run")
+def run_copy(short_run, tmp_path):
+    return shutil.copytree(short_run[0], tmp_path / "run")
 
 
 def test_a_run_without_a_checkpoint_is_refused(run_copy, capsys):
@@ -196,7 +227,8 @@ def test_images_of_another_size_are_refused_with_both_sizes(small_config, run_co
     config = json.loads((run_copy / "config.json").read_text())
     config["model"] = json.loads(json.dumps(model.get_config()["config"]))
     (run_copy / "config.json").write_text(json.dumps(config))
-    line = refusal(capsys, run=run_copy, data=DataConfig(digits="embedded", cache_dir=str(cache_dir)))
+    data = DataConfig(digits="embedded", cache_dir=str(cache_dir), train_images=1, test_images=5)
+    line = refusal(capsys, run=run_copy, data=data)
     assert "12 x 10 pixels with 1 channels" in line and "50 x 50 pixels with 1 channels" in line
 
 

@@ -1,27 +1,27 @@
 """Each experiment from end to end in its quick mode, and the arithmetic of its tables."""
 
+import importlib
 import json
-import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
 from PIL import Image
 
 from air_tf import cli, run
 from air_tf.data import Split
-from experiments import generalisation, more_objects, representation, runs
+from experiments import generalisation, more_objects, omniglot, representation, runs
 from experiments.digits import apart
 from experiments.tables import markdown, spread
+from tests.conftest import run_eagerly
 
 
 def quickly(name, folder, cache_dir):
     """Runs an experiment's quick mode in `folder`; returns its rows."""
-    command = [sys.executable, "-m", f"experiments.{name}", "--quick", "--runs-dir", str(folder)]
-    command += ["--cache-dir", str(cache_dir)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    with run_eagerly(), pytest.MonkeyPatch.context() as patch:  # the quick mode leaves it so
+        flags = ["--quick", "--runs-dir", str(folder), "--cache-dir", str(cache_dir)]
+        patch.setattr(sys, "argv", [name, *flags])
+        importlib.import_module(f"experiments.{name}").main()
     results = folder / "quick" / "results"
     assert (results / f"{name}.md").read_text().count("|") > 20
     with Image.open(results / f"{name}.png") as picture:
@@ -29,6 +29,7 @@ def quickly(name, folder, cache_dir):
     return json.loads((results / f"{name}.json").read_text())
 
 
+@pytest.mark.slow
 def test_generalisation(tmp_path, cache_dir):
     rows = quickly("generalisation", tmp_path, cache_dir)
     assert [(r["task"], r["model"]) for r in rows] == [
@@ -43,6 +44,7 @@ def test_generalisation(tmp_path, cache_dir):
     assert [c.warm_start_steps > 0 for c in configs] == [True, False, False]
 
 
+@pytest.mark.slow
 def test_representation(tmp_path, cache_dir):
     record = quickly("representation", tmp_path, cache_dir)
     rows, [run] = record["accuracies"], record["runs"]
@@ -51,11 +53,13 @@ def test_representation(tmp_path, cache_dir):
     assert 0 <= run["AIR"]["count_accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_omniglot(tmp_path, cache_dir):
     rows = quickly("omniglot", tmp_path, cache_dir)
     assert [r["strokes"] for r in rows] == [1, 2]
 
 
+@pytest.mark.slow
 def test_more_objects(tmp_path, cache_dir):
     record = quickly("more_objects", tmp_path, cache_dir)
     [cost] = record["costs"]
@@ -63,12 +67,13 @@ def test_more_objects(tmp_path, cache_dir):
     assert len(record["runs"]) == 1
 
 
-def test_bad_arguments_are_one_line(tmp_path):
-    command = [sys.executable, "-m", "experiments.omniglot", "--omniglot", str(tmp_path)]
-    command += ["--runs-dir", str(tmp_path), "--cache-dir", str(tmp_path / "cache")]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 2 and done.stdout == ""
-    [line] = [line for line in done.stderr.splitlines() if line.startswith("error")]
+def test_bad_arguments_are_one_line(tmp_path, monkeypatch, capsys):
+    flags = ["--omniglot", tmp_path, "--runs-dir", tmp_path, "--cache-dir", tmp_path / "cache"]
+    monkeypatch.setattr(sys, "argv", ["omniglot", *map(str, flags)])
+    assert cli.run(omniglot.main) == cli.EXIT_BAD_INPUT
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    [line] = printed.err.splitlines()
     assert "Expected Omniglot's images_background" in line and str(tmp_path) in line
 
 

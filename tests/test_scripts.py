@@ -1,4 +1,4 @@
-"""The scripts, run as a user runs them."""
+"""The scripts, called as a user calls them; what needs processes of its own is slow."""
 
 import json
 import os
@@ -6,22 +6,20 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import air_tf
 from air_tf import run as run_folder
-from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
+from air_tf.config import DataConfig
 from air_tf.data import load_splits
-from air_tf.training import train
+from air_tf.trainer import Trainer
+from tests.conftest import SHORT_RUN
 
-SHORT = ["--steps", 300, "--steps-per-call", 10, "--checkpoint-every", 20, "--batch-size", 16]
 
-
+@pytest.mark.slow
 def test_it_learns_to_count(trained):
     folder, printed = trained
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -33,6 +31,7 @@ def test_it_learns_to_count(trained):
     assert "scikit-learn" in printed and "count_accuracy" in printed
 
 
+@pytest.mark.slow
 def test_metrics_are_those_of_the_saved_weights(trained, cache_dir):
     folder, _ = trained
     split = load_splits(DataConfig(digits="embedded", cache_dir=str(cache_dir))).splits["test"][:500]
@@ -40,10 +39,24 @@ def test_metrics_are_those_of_the_saved_weights(trained, cache_dir):
     assert np.mean(counts == split.counts) > 0.97
 
 
-def test_tensorboard_has_scalars_and_pictures(trained):
+def test_metrics_are_those_of_the_model_that_is_saved(short_run, cache_dir):
+    folder, printed = short_run
+    metrics, config = (json.loads((folder / f"{n}.json").read_text()) for n in ("metrics", "config"))
+    data = DataConfig.from_json(config["data"] | {"cache_dir": str(cache_dir)})
+    split = load_splits(data).splits["test"]
+    model = run_folder.load_model(folder)
+    scene = model.infer(split.float_images())
+    assert metrics["count_accuracy"] == pytest.approx(np.mean(scene.counts == split.counts))
+    elbo = model.elbo(split.float_images()).elbo
+    assert metrics["elbo"] == pytest.approx(np.mean(elbo), rel=1e-4)
+    assert metrics["steps"] == 4 and metrics["digits"] == "embedded" and len(split) == 60
+    assert "scikit-learn" in printed and "count_accuracy" in printed
+
+
+def test_tensorboard_has_scalars_and_pictures(short_run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(trained[0]), size_guidance={"tensors": 0}).Reload()
+    events = EventAccumulator(str(short_run[0]), size_guidance={"tensors": 0}).Reload()
     tags = set(events.Tags()["tensors"])
     for name in ("elbo", "log_px", "kl_count", "kl_where", "kl_what"):
         assert {f"train/{name}", f"held_out/{name}"} <= tags
@@ -56,63 +69,96 @@ def test_tensorboard_has_scalars_and_pictures(trained):
     } <= tags
     assert {f"held_out/count_accuracy_by_count/{n}" for n in range(3)} <= tags
     steps = [event.step for event in events.Tensors("held_out/count_accuracy")]
-    assert steps == [750, 1500]
+    assert steps == [2, 4]
     rates = [float(tf.make_ndarray(e.tensor_proto)) for e in events.Tensors("train/learning_rate")]
-    np.testing.assert_allclose(rates[14], 1e-3 * 0.5, rtol=1e-3)  # a cosine, half way
+    np.testing.assert_allclose(rates[1], 1e-3 * 0.5, rtol=1e-3)  # a cosine, half way
 
 
-def test_samples_are_a_picture(trained):
+def test_samples_are_a_picture(short_run):
     from PIL import Image
 
-    with Image.open(trained[0] / "samples.png") as picture:
-        assert picture.width > 800 and len(set(picture.convert("L").getdata())) > 50
+    with Image.open(short_run[0] / "samples.png") as picture:
+        assert picture.width > 800 and len(np.unique(np.asarray(picture.convert("L")))) > 50
 
 
-def test_export_prints_the_version_it_wrote(trained, run_script, tmp_path):
+def test_export_prints_the_version_it_wrote(short_run, run_script, tmp_path):
     for version in (1, 2):
-        done = run_script("export.py", "--run", trained[0], "--out", tmp_path / "air")
+        done = run_script("export.py", "--run", short_run[0], "--out", tmp_path / "air")
         assert done.stdout.splitlines()[-1] == str(tmp_path / "air" / str(version)), done.stderr
-    images = np.zeros((2, 50, 50, 1), np.float32)
+    images = np.random.default_rng(0).random((2, 50, 50, 1), np.float32)
     served = tf.saved_model.load(str(tmp_path / "air" / "2")).signatures["serving_default"]
-    np.testing.assert_array_equal(served(tf.constant(images))["counts"], [0, 0])
+    expected = run_folder.load_model(short_run[0]).infer(images)
+    probabilities = served(tf.constant(images))["count_probs"]
+    np.testing.assert_allclose(probabilities, expected.count_probs, atol=1e-5)
 
 
-def test_resume_goes_on_to_more_steps_but_not_to_fewer(trained, run_script, tmp_path):
-    folder = shutil.copytree(trained[0], tmp_path / "copy")
-    flags = ["--runs-dir", tmp_path, "--name", "copy", "--warm-start-steps", 500, "--resume"]
-    done = run_script("train.py", *flags, "--steps", 1600)
-    assert "Going on from step 1,500" in done.stdout, done.stderr
+@pytest.fixture
+def run_copy(short_run, tmp_path):
+    """A copy of the short run; the flags that go on with it."""
+    folder = shutil.copytree(short_run[0], tmp_path / "copy")
+    return folder, ["train.py", "--runs-dir", tmp_path, "--name", "copy", *SHORT_RUN, "--resume"]
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_resume_goes_on_to_more_steps_but_not_to_fewer(run_copy, run_script):
+    folder, again = run_copy
+    done = run_script(*again, "--steps", 5)
+    assert "Going on from step 4" in done.stdout, done.stderr
     metrics = (folder / "metrics.json").read_text()
-    assert json.loads(metrics)["steps"] == 1600
-    done = run_script("train.py", *flags, "--steps", 1000)
+    assert json.loads(metrics)["steps"] == 5
+    done = run_script(*again, "--steps", 3)
     assert done.returncode == 2
-    assert "error: Expected at least the 1600 steps" in done.stderr
+    assert "error: Expected at least the 5 steps" in done.stderr
     assert (folder / "metrics.json").read_text() == metrics
 
 
-def test_it_stops_at_an_accuracy_and_a_resumed_run_knows_it_has(trained, cache_dir, tmp_path):
-    folder = shutil.copytree(trained[0], tmp_path / "copy")
-    evaluations = run_folder.read_history(folder)
-    assert [record["step"] for record in evaluations] == [750, 1500]
+@pytest.mark.usefixtures("eagerly")
+def test_it_stops_at_an_accuracy_and_a_resumed_run_knows_it_has(run_copy, run_script):
+    folder, again = run_copy
+    assert [record["step"] for record in run_folder.read_history(folder)] == [2, 4]
     (folder / "history.jsonl").unlink()
-    config = Config(
-        data=DataConfig(digits="embedded", cache_dir=str(cache_dir)),
-        model=ModelConfig(warm_start_steps=500),
-        training=TrainingConfig(
-            steps=9000, evaluate_every=20, stop_at_accuracy=0.9, evaluation_images=200
-        ),
-        run=RunConfig(runs_dir=str(tmp_path), name="copy", resume=True),
-    )
-    assert train(config)[1]["steps"] == 1520  # the first evaluation has it
+    again += ["--steps", 9000, "--stop-at-accuracy", 1e-9]  # which any right count has
+
+    def steps():
+        done = run_script(*again)
+        assert done.returncode == 0, done.stderr
+        return json.loads((folder / "metrics.json").read_text())["steps"]
+
+    assert steps() == 6  # the first evaluation has it
     with open(folder / "history.jsonl", "a") as file:
         file.write('{"step": 15')  # cut short by a crash
-    assert train(config)[1]["steps"] == 1520
-    assert [record["step"] for record in run_folder.read_history(folder)] == [1520]
+    assert steps() == 6
+    assert [record["step"] for record in run_folder.read_history(folder)] == [6]
 
 
 def last_weights(folder):
     model = run_folder.load_model(folder)
     return np.concatenate([v.numpy().ravel() for v in model.trainable_variables])
+
+
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_and_resumed_it_ends_with_the_same_weights(
+    short_run, run_script, tmp_path, monkeypatch, number
+):
+    run_steps = Trainer.run
+
+    def run_and_be_stopped(trainer, num_steps):
+        values = run_steps(trainer, num_steps)
+        if trainer.step == 3:
+            os.kill(os.getpid(), number)
+        return values
+
+    base = ["train.py", "--runs-dir", tmp_path, "--name", "stopped", *SHORT_RUN]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run", run_and_be_stopped)
+        done = run_script(*base)
+    assert done.returncode == 128 + number
+    assert f"Stopped by {number.name}: step 3 is saved" in done.stdout
+    assert run_folder.checkpoint_steps(tmp_path / "stopped") == [3]
+    done = run_script(*base, "--resume")
+    assert "Going on from step 3" in done.stdout, done.stderr
+    np.testing.assert_array_equal(last_weights(tmp_path / "stopped"), last_weights(short_run[0]))
 
 
 def wait_for(path, process):
@@ -123,36 +169,29 @@ def wait_for(path, process):
         time.sleep(0.02)
 
 
-def test_killed_in_mid_run_and_resumed_it_ends_with_the_same_weights(run_script, tmp_path):
-    base = ["train.py", "--runs-dir", tmp_path, *SHORT]
+@pytest.mark.slow
+def test_killed_in_mid_run_and_resumed_it_ends_with_the_same_weights(run_script, start_script, tmp_path):
+    often = ["--steps", 1000, "--steps-per-call", 10, "--checkpoint-every", 20]
+    base = ["train.py", "--runs-dir", tmp_path, *SHORT_RUN, *often, "--evaluate-every", 500]
     assert run_script(*base, "--name", "whole").returncode == 0
 
-    killed = run_script(*base, "--name", "killed", start=subprocess.Popen, stderr=subprocess.DEVNULL)
+    killed = start_script(*base, "--name", "killed", stderr=subprocess.DEVNULL)
     wait_for(tmp_path / "killed" / "checkpoints" / "step-40.index", killed)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    assert not (tmp_path / "killed" / "checkpoints" / "step-300.index").exists()
-
     done = run_script(*base, "--name", "killed", "--resume")
     assert done.returncode == 0 and "Going on from step" in done.stdout, done.stderr
     whole, resumed = (last_weights(tmp_path / name) for name in ("whole", "killed"))
     np.testing.assert_array_equal(resumed, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_save_and_end_with_a_clear_line(run_script, tmp_path, number):
-    flags = [
-        "--runs-dir",
-        tmp_path,
-        "--name",
-        "stopped",
-        "--steps",
-        100_000,
-        "--checkpoint-every",
-        100_000,
-    ]
+def test_signals_save_and_end_with_a_clear_line(start_script, tmp_path, number):
+    flags = ["--runs-dir", tmp_path, "--name", "stopped", *SHORT_RUN]
+    flags += ["--steps", 100_000, "--checkpoint-every", 100_000, "--evaluate-every", 100_000]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    process = run_script("train.py", *flags, start=subprocess.Popen, **pipes)
+    process = start_script("train.py", *flags, **pipes)
     next(line for line in process.stdout if line.startswith("Training"))
     process.send_signal(number)
     printed, _ = process.communicate(timeout=240)
@@ -163,7 +202,7 @@ def test_signals_save_and_end_with_a_clear_line(run_script, tmp_path, number):
 
 
 @pytest.fixture
-def start_workers(run_script, tmp_path):
+def start_workers(start_script, tmp_path):
     """Starts two workers of one MultiWorkerMirroredStrategy on this machine."""
 
     def start(*flags):
@@ -175,16 +214,17 @@ def start_workers(run_script, tmp_path):
         for index in range(2):
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
             options = {
-                "start": subprocess.Popen, "env": {**os.environ, "TF_CONFIG": json.dumps(task)},
+                "env": {**os.environ, "TF_CONFIG": json.dumps(task)},
                 "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True,
             }  # fmt: skip
-            run = ["--runs-dir", tmp_path, "--name", "both", "--steps-per-call", 10]
-            workers.append(run_script("train.py", *run, *flags, **options))
+            run = ["--runs-dir", tmp_path, "--name", "both", *SHORT_RUN, "--steps-per-call", 10]
+            workers.append(start_script("train.py", *run, *flags, **options))
         return workers
 
     return start
 
 
+@pytest.mark.slow
 def test_two_workers_train_one_model(start_workers, tmp_path):
     workers = start_workers("--steps", 20)
     printed = [worker.communicate(timeout=240)[0] for worker in workers]
@@ -195,6 +235,7 @@ def test_two_workers_train_one_model(start_workers, tmp_path):
     assert elbos[0] == elbos[1]  # both workers end with the same weights
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_worker_stops_both(start_workers, tmp_path):
     workers = start_workers("--steps", 100_000, "--checkpoint-every", 100_000)
     for worker in workers:
@@ -218,12 +259,8 @@ def test_a_signal_to_one_worker_stops_both(start_workers, tmp_path):
         (["--name", "none", "--resume"], "Expected a run to resume"),
     ],
 )
-def test_bad_flags_are_one_clear_message(tmp_path, flags, message):
-    command = [sys.executable, "train.py", "--runs-dir", str(tmp_path / "runs"), *flags]
-    if "--digits" not in flags:
-        command += ["--digits", "embedded", "--cache-dir", str(tmp_path)]
-    root = os.path.dirname(os.path.dirname(air_tf.__file__))
-    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+def test_bad_flags_are_one_clear_message(run_script, tmp_path, flags, message):
+    done = run_script("train.py", "--runs-dir", tmp_path / "runs", *SHORT_RUN, *flags)
     assert done.returncode == 2
     said = " ".join(done.stderr.replace("│", " ").split())  # tyro breaks lines in a box
     assert message in said and "Traceback" not in said
