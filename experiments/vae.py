@@ -80,9 +80,8 @@ def vae_of(images: np.ndarray, seed: int, like: AIR, training: TrainingConfig, k
     vae.compile(optimizer=make_optimizers(training)[0], jit_compile=True)
     sizes = [sum(int(np.prod(w.shape)) for w in m.trainable_weights) for m in (vae, like)]
     print("Training a VAE of {:,} weights; AIR has {:,}.".format(*sizes), flush=True)
-    vae.fit(
-        batches(images, training.batch_size, seed, 0, training.steps), steps_per_epoch=training.steps
-    )
+    data = batches(images, training.batch_size, seed, 0, training.steps)
+    vae.fit(data, steps_per_epoch=training.steps, shuffle=False)
     part = kept.with_name(f"part-{kept.name}")
     vae.save_weights(part)
     part.replace(kept)

@@ -16,7 +16,6 @@ GROUPS, GROUP_SIZE = 400, 50
 @pytest.fixture
 def twins(small_config):
     """The same weights under nvil, whose baseline and running mean do something, and enumerate."""
-    keras.utils.set_random_seed(1)
     config = dataclasses.replace(small_config, rho=0.2, warm_start_steps=0)
     nvil = air_tf.AIR(dataclasses.replace(config, presence="nvil", signal_normalisation=False))
     exact = air_tf.AIR(config)
@@ -73,6 +72,7 @@ def test_expected_gradient_over_all_counts_is_the_exact_one(twins, small_images)
     """Each count forced in turn and weighted with q(n): no sampling, so the two are equal."""
     nvil, exact = twins
     gradient = gradient_of(nvil, nvil.variable_groups[0])
+    exact_gradient = gradient_of(exact, exact.trainable_variables)
     for image in small_images[:2, None]:
         x, noise = tf.constant(image), exact.sample_noise(1, 0)
         steps = nvil.unroll(x, noise)
@@ -82,7 +82,7 @@ def test_expected_gradient_over_all_counts_is_the_exact_one(twins, small_images)
             force = [100.0 if i < count else -100.0 for i in range(2)]
             forced = [n._replace(pres=tf.constant([f])) for n, f in zip(noise, force)]
             total += probability * gradient(x, forced).numpy()
-        expected = gradient_of(exact, exact.trainable_variables)(x, noise).numpy()
+        expected = exact_gradient(x, noise).numpy()
         np.testing.assert_allclose(total, expected, atol=1e-4 * np.abs(expected).max())
 
 
