@@ -289,6 +289,7 @@ def test_mnist_never_falls_back(monkeypatch):
         digits.load_digits(DataConfig(digits="mnist", mnist=""))
 
 
+@pytest.mark.slow
 def test_slow_libraries_are_imported_only_when_used():
     import subprocess
 

@@ -90,7 +90,7 @@ def test_xla_equals_no_xla(small_model, small_images):
     np.testing.assert_allclose(plain.terms.elbo, compiled.terms.elbo, rtol=1e-5)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_fits_in_plain_keras(small_model, small_images, jit_compile):
     data = tf.data.Dataset.from_tensors((small_images, np.array([0, 1, 2, 1, 0]))).repeat(30)
     small_model.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile=jit_compile)
@@ -104,7 +104,7 @@ def test_fits_in_plain_keras(small_model, small_images, jit_compile):
 
 
 def test_fit_takes_images_without_counts(small_model, small_images):
-    small_model.compile(optimizer="adam")
+    small_model.compile(optimizer="adam", run_eagerly=True)
     small_model.fit(small_images, verbose=0, batch_size=5)
 
 
@@ -112,7 +112,7 @@ def test_fit_takes_images_without_counts(small_model, small_images):
 def test_a_compiled_model_goes_on_fitting_after_a_keras_file(small_config, tmp_path, presence):
     model = air_tf.AIR(dataclasses.replace(small_config, presence=presence))
     images = np.random.default_rng(0).random((5, 12, 10, 1), np.float32)
-    model.compile(keras.optimizers.Adam(0.003))
+    model.compile(keras.optimizers.Adam(0.003), run_eagerly=True)
     model.fit(images, verbose=0, batch_size=5, epochs=3)
     model.save(tmp_path / "air.keras")
     loaded = keras.saving.load_model(tmp_path / "air.keras")

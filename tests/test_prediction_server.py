@@ -189,6 +189,7 @@ def test_the_docker_command_names_what_was_written(exports):
         assert f"/models/air/{name}" in command
 
 
+@pytest.mark.slow
 def test_the_benchmark_finds_every_request_answered(exports, tmp_path):
     from tests.conftest import REPOSITORY
 

@@ -49,6 +49,7 @@ def png(pixels) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_loads_where_air_tf_cannot_be_imported(exported, model, images, tmp_path):
     np.save(tmp_path / "images.npy", images)
     script = f"""
@@ -63,6 +64,7 @@ np.savez("outputs.npz", **{{name: values.numpy() for name, values in outputs.ite
     assert_same(dict(np.load(tmp_path / "outputs.npz")), model.infer(images))
 
 
+@pytest.mark.slow
 def test_saved_model_cli_runs_it(exported, model, images, tmp_path):
     np.save(tmp_path / "images.npy", images)
     command = [
