@@ -1,6 +1,5 @@
 import dataclasses
 import functools
-import os
 import socket
 import sys
 import time
@@ -16,7 +15,6 @@ from air_tf.data.digits import embedded_digits, mnist_from_file
 from air_tf.data.multi_mnist import compose, draw_images, multi_mnist, segments
 
 RECIPE = MultiDigitRecipe(train_images=300, test_images=60)
-needs_mnist = pytest.mark.skipif(not os.environ.get("AIR_MNIST"), reason="AIR_MNIST is not set")
 
 
 @pytest.fixture
@@ -38,7 +36,7 @@ def mnist_file(tmp_path):
     return write
 
 
-@needs_mnist
+@pytest.mark.mnist
 def test_benchmark_is_the_published_one(cache_dir):
     data = load_splits(DataConfig(digits="mnist", cache_dir=str(cache_dir)))
     train, test = data.splits["train"], data.splits["test"]

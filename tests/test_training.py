@@ -342,8 +342,8 @@ def test_two_replicas_train_like_one_device_with_their_mean_gradient(presence):
 
 
 @pytest.mark.parametrize("presence", ["enumerate", "nvil", "concrete"])
-def test_a_replica_adds_its_share_of_the_gradient(small_config, presence):
-    model = air_tf.AIR(dataclasses.replace(small_config, presence=presence))
+def test_a_replica_adds_its_share_of_the_gradient(new_trainer, presence):
+    model = new_trainer(presence).model
     x = tf.constant(IMAGES[:4] / np.float32(255))
     whole, _ = model.gradients(x, 3, replica=1)
     share, _ = model.gradients(x, 3, replica=1, num_replicas=2)
