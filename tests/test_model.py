@@ -67,8 +67,8 @@ def test_generate_draws_from_the_prior(small_model):
     assert images.shape == (400, 12, 10, 1)
     np.testing.assert_array_equal(images, small_model.generate(400, seed=1))
     assert (images != small_model.generate(400, seed=2).numpy()).any()
-    empty = (images.max(axis=(1, 2, 3)) == 0).mean()  # p(n = 0) = 1 - rho, and a few off the image
-    assert 0.5 - 0.1 < empty < 0.5 + 0.15
+    empty = (images.max(axis=(1, 2, 3)) == 0).mean()  # p(n = 0) = 1 - rho; 1 in 10,000 is off the image
+    assert empty == pytest.approx(0.5, abs=5 * 0.5 / np.sqrt(400))  # five standard errors
 
 
 def test_noise_is_a_function_of_seed_step_and_replica(small_config):
