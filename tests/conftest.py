@@ -46,6 +46,11 @@ def pytest_configure(config):
         os.environ["HOME"] = home.name
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("mnist") and not os.environ.get("AIR_MNIST"):
+        pytest.skip("AIR_MNIST is not set")
+
+
 @pytest.fixture(autouse=True)
 def same_numbers(request):
     """Weights and a module's own `random` are the same in whatever order the tests run."""

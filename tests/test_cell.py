@@ -54,7 +54,7 @@ def test_step_is_what_the_layers_say(small_config, arguments):
     x, noise, prev = arguments
     step, state = cell(*arguments)
     np.testing.assert_allclose(
-        step.z_what, step.q_what.mean() + step.q_what.stddev() * noise.what, rtol=1e-5
+        step.z_what, step.q_what.mean() + step.q_what.stddev() * noise.what, rtol=1e-5, atol=1e-6
     )
     np.testing.assert_allclose(step.glimpse, cell.attend(x, step.z_where), atol=1e-6)
     np.testing.assert_allclose(step.placed, cell.place(step.glimpse_recon, step.z_where), atol=1e-6)

@@ -91,6 +91,7 @@ def wait_for_count(page, count):
     )
 
 
+@pytest.mark.slow
 def test_two_strokes_apart_are_two_objects_and_no_other_host_is_asked(browser_page, demo):
     page = browser_page
     wait_for_count(page, 0)
@@ -106,6 +107,7 @@ def test_two_strokes_apart_are_two_objects_and_no_other_host_is_asked(browser_pa
     assert hosts == {demo.removeprefix("http://")}
 
 
+@pytest.mark.slow
 def test_a_dropped_picture_is_looked_at_and_a_bad_one_is_said(browser_page, tmp_path):
     page = browser_page
     picture = np.zeros((200, 200), np.uint8)
@@ -166,6 +168,7 @@ def test_what_cannot_be_shown_is_said(capsys, flags, words):
     assert words in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_said(demo, capsys):
     port = int(demo.rpartition(":")[2])
     config = DemoConfig(saved_model=str(PRETRAINED), port=port)

@@ -18,7 +18,7 @@ def test_mlp_equals_numpy():
     inputs = random.normal(size=(3, 5)).astype(np.float32)
     mlp = MLP(7, 2)
     outputs = mlp(inputs)
-    np.testing.assert_allclose(outputs, by_hand(mlp, inputs), rtol=1e-5)
+    np.testing.assert_allclose(outputs, by_hand(mlp, inputs), rtol=1e-5, atol=1e-5)
 
 
 def test_embedding_equals_scipy():
@@ -65,7 +65,7 @@ def test_attention_equals_numpy():
             p = softmax(scores - np.sum((np.array(cells) - mean) ** 2, axis=1) / 2)
         # the first cell sees pixels 0 to 9, the next one begins 3 further
         pixel = 4.5 + 3 * (p @ cells)
-        np.testing.assert_allclose(found[i], [2 * pixel[0] / 19 - 1, 2 * pixel[1] / 16 - 1], rtol=1e-4)
+        np.testing.assert_allclose(found[i], [2 * pixel[0] / 19 - 1, 2 * pixel[1] / 16 - 1], atol=1e-4)
         np.testing.assert_allclose(seen_there[i], p @ seen, rtol=1e-4, atol=1e-5)
 
 
@@ -114,9 +114,9 @@ def test_normal_parameters_are_relative_to_the_prior():
     layer = NormalParameters(4, [3.0, 0.0], [0.2, 1.0])
     loc, scale = layer(inputs)
     outputs = by_hand(layer.mlp, inputs.reshape(3, 4))
-    np.testing.assert_allclose(loc, [3.0, 0.0] + outputs[:, :2], rtol=1e-5)
+    np.testing.assert_allclose(loc, [3.0, 0.0] + outputs[:, :2], rtol=1e-5, atol=1e-5)
     expected = np.float32([0.2, 1.0]) * np.log1p(np.exp(outputs[:, 2:])) + 1e-4
-    np.testing.assert_allclose(scale, expected, rtol=1e-5)
+    np.testing.assert_allclose(scale, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_untrained_decoder_draws_a_nearly_empty_glimpse():

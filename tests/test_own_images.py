@@ -249,6 +249,7 @@ def test_what_does_not_go_together_is_refused(tmp_path):
         load_splits(empty)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_without_labels_says_null_and_its_model_takes_files(config, folder, tmp_path):
     draw(folder)
     model = ModelConfig(
@@ -271,6 +272,7 @@ def test_a_run_without_labels_says_null_and_its_model_takes_files(config, folder
     assert loaded.infer_encoded([file]).counts.shape == (1,)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_what_can_be_seen_without_labels_is_shown(config, folder, tmp_path):
     draw(folder)
     model = ModelConfig(

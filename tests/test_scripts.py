@@ -253,7 +253,10 @@ def test_a_signal_to_one_worker_stops_both(start_workers, tmp_path):
         (["--learning-rat", "1"], "learning-rat"),
         (["--dataset", "cifar"], "multi_mnist"),
         (["--max-objects", "0"], "Expected max_objects at least 1. Received: max_objects=0."),
-        (["--learning-rate", "-1"], "Expected learning_rate at least 1e-12. Received: learning_rate=-1.0."),
+        (
+            ["--learning-rate", "-1"],
+            "Expected learning_rate at least 1e-12. Received: learning_rate=-1.0.",
+        ),
         (["--glimpse-size", "1"], "glimpse_size at least 2"),
         (["--digits", "mnist", "--mnist", "missing.npz"], "Received: missing.npz"),
         (["--name", "none", "--resume"], "Expected a run to resume"),

@@ -47,6 +47,7 @@ def png(pixels) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_loads_where_air_tf_cannot_be_imported(exported, model, images, tmp_path):
     np.save(tmp_path / "images.npy", images)
     script = f"""
@@ -61,6 +62,7 @@ np.savez("outputs.npz", **{{name: values.numpy() for name, values in outputs.ite
     assert_same(dict(np.load(tmp_path / "outputs.npz")), model.infer(images))
 
 
+@pytest.mark.slow
 def test_saved_model_cli_runs_it(exported, model, images, tmp_path):
     np.save(tmp_path / "images.npy", images)
     command = [
