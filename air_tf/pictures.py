@@ -113,7 +113,7 @@ def turned_for(model) -> Callable[[np.ndarray], np.ndarray]:
 
     def square(value: int, on: int) -> bytes:
         pixels = np.full((height, width, 3), on, np.uint8)
-        pixels[height // 4 : -(height // 4), width // 4 : -(width // 4)] = value
+        pixels[height // 4 : height - height // 4, width // 4 : width - width // 4] = value
         return as_png(pixels)
 
     images = np.asarray(model.prepare([square(0, 255), square(0, 55), square(255, 200)]))

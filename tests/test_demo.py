@@ -451,10 +451,11 @@ def test_a_port_in_use_is_said_before_the_model_is_read(capsys):
 
 def started(*flags, **environment):
     """demo.py on a free port, and its address once it answers."""
+    inherited = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
     command = [sys.executable, REPOSITORY / "demo.py", "--port", "0", *flags]
     process = subprocess.Popen(
         [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        cwd=REPOSITORY, env={**os.environ, **environment},
+        cwd=REPOSITORY, env=inherited | environment,
     )  # fmt: skip
     for line in process.stdout:
         if line.startswith("Running on"):
