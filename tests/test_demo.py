@@ -56,8 +56,12 @@ class Patches:
     config = air_tf.ModelConfig()
     image_shape = config.image_shape
 
+    @tf.function
+    def _prepare(self, image_bytes):
+        return prepare_encoded(image_bytes, self.config)[0]
+
     def prepare(self, image_bytes):
-        return prepare_encoded(tf.constant(image_bytes), self.config)[0]
+        return self._prepare(tf.constant(image_bytes))
 
     def infer(self, images) -> Scene:
         boxes = np.zeros((len(images), 3, 4), np.float32)
