@@ -4,7 +4,7 @@ import glob
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -115,13 +115,49 @@ def as_array(picture: Image.Image, channels: int) -> np.ndarray:
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
+def ground(pixels: np.ndarray) -> float:
+    """The median of the border of `(h, w, 3)` uint8."""
+    return float(np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])))
+
+
 def inverted(pixels: np.ndarray) -> np.ndarray:
     """`(h, w, 3)` uint8, with its greys turned round where its border is light."""
-    edges = pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]
-    return 255 - pixels if np.median(np.concatenate(edges)) > 127 else pixels
+    return 255 - pixels if ground(pixels) > 127 else pixels
 
 
 def takes_light_grounds(model) -> bool:
     """Whether a model was trained on pictures with a light ground, so turns their greys round itself."""
     white = np.full((*model.image_shape[:2], 3), 255, np.uint8)
     return bool(np.mean(model.prepare([as_png(white)])) < 0.5)
+
+
+def turned_for(model) -> Callable[[np.ndarray], np.ndarray]:
+    """How to turn the greys of pictures round where a model could not see their objects otherwise.
+
+    A model was trained on light objects on a dark ground or on dark ones on a light ground. If it takes
+    the ground off, it sees its objects on any ground that leaves room for them: light ones unless that
+    is almost white, dark ones unless it is almost black.
+
+    Args:
+        model: has `prepare` and `image_shape`.
+
+    Returns:
+        A function from `(h, w, 3)` uint8 to the same.
+    """
+    height, width, _ = model.image_shape
+
+    def square(value: int, on: int) -> bytes:
+        pixels = np.full((height, width, 3), on, np.uint8)
+        pixels[height // 4 : height - height // 4, width // 4 : width - width // 4] = value
+        return as_png(pixels)
+
+    images = np.asarray(model.prepare([square(0, 255), square(0, 55), square(255, 200)]))
+    squares, corners = images[:, height // 2, width // 2].mean(-1), images[:, 0, 0].mean(-1)
+    dark_on_white, *on_grey = (corners < 0.1) & (squares > 0.5)
+    lightest = 240 if any(on_grey) else 127
+
+    def turned(pixels: np.ndarray) -> np.ndarray:
+        of_objects = 255 - pixels if dark_on_white else pixels  # in which objects are light
+        return 255 - pixels if ground(of_objects) > lightest else pixels
+
+    return turned
