@@ -173,24 +173,24 @@ def of_page(folder: Path) -> dict | None:
         return None
     from playwright.sync_api import sync_playwright
 
-    from tests import test_demo
+    from tests import page as tests_page
 
-    process, url = test_demo.started("--saved-model", folder)
+    process, url = tests_page.started("--saved-model", folder)
     loads, strokes = [], []
     try:
         with sync_playwright() as playwright:
             path = shutil.which("chromium")
             for _ in range(PAGE_LOADS):
-                browser = playwright.chromium.launch(executable_path=path, args=test_demo.FLAGS)
+                browser = playwright.chromium.launch(executable_path=path, args=tests_page.FLAGS)
                 page = browser.new_page()
                 started = time.perf_counter()
                 page.goto(url)
                 page.wait_for_selector("#drawing canvas")
                 loads.append(time.perf_counter() - started)
-                test_demo.wait_for_count(page, 0)
-                test_demo.stroke(page, (0.25, 0.15), (0.25, 0.4))
+                tests_page.wait_for_count(page, 0)
+                tests_page.stroke(page, (0.25, 0.15), (0.25, 0.4))
                 started = time.perf_counter()
-                test_demo.wait_for_count(page, 1)
+                tests_page.wait_for_count(page, 1)
                 strokes.append(1000 * (time.perf_counter() - started))
                 shown_ms = float(page.inner_text("#said").split()[-2])
                 browser.close()
