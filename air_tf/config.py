@@ -332,7 +332,7 @@ class ModelConfig:
     signal_decay: Annotated[float, Field(ge=0, lt=1)] = 0.8
     """Of nvil: what is kept of a running average at each step (Mnih and Gregor 2014, appendix)."""
 
-    temperature: Scale = 1.0
+    temperature: Annotated[float, Field(ge=1e-6, le=1000)] = 1.0
     """Of concrete: of the relaxed presence."""
 
     stop_sum: Share = 0.99

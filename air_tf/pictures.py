@@ -120,17 +120,6 @@ def ground(pixels: np.ndarray) -> float:
     return float(np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])))
 
 
-def inverted(pixels: np.ndarray) -> np.ndarray:
-    """`(h, w, 3)` uint8, with its greys turned round where its border is light."""
-    return 255 - pixels if ground(pixels) > 127 else pixels
-
-
-def takes_light_grounds(model) -> bool:
-    """Whether a model was trained on pictures with a light ground, so turns their greys round itself."""
-    white = np.full((*model.image_shape[:2], 3), 255, np.uint8)
-    return bool(np.mean(model.prepare([as_png(white)])) < 0.5)
-
-
 def turned_for(model) -> Callable[[np.ndarray], np.ndarray]:
     """How to turn the greys of pictures round where a model could not see their objects otherwise.
 

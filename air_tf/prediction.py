@@ -26,7 +26,7 @@ from air_tf import figures
 from air_tf.folders import PROGRESS, RESULT
 from air_tf.model import AIR
 from air_tf.paths import as_text, shown
-from air_tf.pictures import as_png, inverted, read_picture, shrunk, takes_light_grounds
+from air_tf.pictures import as_png, read_picture, shrunk, turned_for
 from air_tf.prediction_files import Prediction, parsed, picture_name, write_tables
 from air_tf.run import json_text
 from air_tf.scene import Scene
@@ -59,7 +59,8 @@ class PredictConfig:
     """tight: the ink of each object; window: the glimpse that it was seen in."""
 
     invert: Literal["auto", "yes", "no"] = "auto"
-    """auto: a picture with a light border, for a model that was trained on dark ones."""
+    """auto: a picture whose ground hides its objects from the model: a light one from a model of light
+    objects, say."""
 
     pictures: bool = True
     """Whether to draw the pictures."""
@@ -97,8 +98,7 @@ def predict(model, paths: list[Path], config: PredictConfig, folder: Path) -> Do
     )
     if config.pictures:
         (result / "pictures").mkdir(exist_ok=True)
-    invert = config.invert if config.invert != "auto" or not takes_light_grounds(model) else "no"
-    turned = {"auto": inverted, "yes": np.invert, "no": np.asarray}[invert]
+    turned = {"auto": turned_for(model), "yes": np.invert, "no": np.asarray}[config.invert]
     bar = tqdm(total=total, initial=sum(done), unit=" pictures", dynamic_ncols=True)
     try:
         with bar, open(folder / PROGRESS, "a") as progress:

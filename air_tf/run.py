@@ -55,9 +55,9 @@ class Evaluated(pydantic.BaseModel, extra="allow", allow_inf_nan=False):
     """A line of `history.jsonl`; it has more metrics."""
 
     step: Annotated[int, pydantic.Field(ge=0)]
-    seconds: float
-    count_accuracy: float | None
-    count_accuracy_by_count: dict[Annotated[str, pydantic.Field(pattern=r"^[0-9]{1,4}$")], float]
+    seconds: float = 0.0
+    count_accuracy: float | None = None
+    count_accuracy_by_count: dict[Annotated[str, pydantic.Field(pattern=r"^[0-9]{1,4}$")], float] = {}
 
 
 @contextlib.contextmanager

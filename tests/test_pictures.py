@@ -11,10 +11,8 @@ from air_tf.pictures import (
     LONGEST,
     as_png,
     find_pictures,
-    inverted,
     read_picture,
     shrunk,
-    takes_light_grounds,
 )
 
 random = np.random.default_rng(0)
@@ -108,23 +106,6 @@ def test_files_are_found_by_glob_folder_or_name(tmp_path):
 def test_a_picture_for_a_model_is_not_larger_than_need_be():
     assert shrunk(np.zeros((600, 3000, 3), np.uint8)).shape == (205, 1024, 3)
     np.testing.assert_array_equal(shrunk(COLOURS), COLOURS)
-
-
-def test_greys_are_turned_round_where_the_border_is_light():
-    light = np.full((9, 9, 3), 240, np.uint8)
-    light[3:6, 3:6] = 10
-    np.testing.assert_array_equal(inverted(light), 255 - light)
-    np.testing.assert_array_equal(inverted(255 - light), 255 - light)
-
-
-def test_a_model_tells_whether_it_takes_light_grounds(small_config):
-    import dataclasses
-
-    import air_tf
-
-    assert not takes_light_grounds(air_tf.AIR(small_config))
-    dark = dataclasses.replace(small_config, dark_objects=True)
-    assert takes_light_grounds(air_tf.AIR(dark))
 
 
 def test_no_side_is_longer_than_that_of_a_jpeg(tmp_path):

@@ -194,9 +194,17 @@ def held_out():
 
 
 def test_training_stops_when_its_folder_is_removed(make_trainer, held_out, tmp_path, monkeypatch):
-    trainer, folder = make_trainer(steps_per_call=1), tmp_path / "run"
+    trainer, folder = make_trainer(), tmp_path / "run"
     folder.mkdir()
-    monkeypatch.setattr(trainer, "run", lambda steps: shutil.rmtree(folder) or np.zeros((1, 7)))
+
+    def run(num_steps):
+        shutil.rmtree(folder)
+        return np.zeros((num_steps, len(STEP_METRICS)))
+
+    one_at_a_time = dataclasses.replace(trainer.config.training, steps_per_call=1)
+    config = dataclasses.replace(trainer.config, training=one_at_a_time)
+    monkeypatch.setattr(trainer, "config", config)
+    monkeypatch.setattr(trainer, "run", run)
     with pytest.raises(OSError, match="Expected the run's folder to stay in its place"):
         training._train(trainer, held_out, folder, [])
 
