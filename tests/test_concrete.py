@@ -24,8 +24,8 @@ def test_near_temperature_0_the_reconstruction_is_the_discrete_one(make_model, s
     x, noise = tf.constant(small_images), model.sample_noise(5, 4)
     steps = model.unroll(x, noise)
     presence = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1], [0, 0, 0]])
-    logits = np.where(presence, 1, -1) * np.float32(0.1)  # at this temperature certain
-    canvas, drawn, _ = model.objective.relaxed_canvas(steps, logits / 1e-3)
+    logits = np.float32(0.1) * np.where(presence, 1, -1).astype(np.float32)
+    canvas, drawn, _ = model.objective.relaxed_canvas(steps, logits / np.float32(1e-3))
     counts = np.array([3, 2, 1, 0, 0])
     np.testing.assert_array_equal(np.sum(drawn, axis=-1), counts)
     for b, count in enumerate(counts):
