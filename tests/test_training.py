@@ -24,8 +24,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (40, 12, 10, 1), np.uint8)
 def new_trainer(small_config):
     """Makes trainers that have not run."""
 
-    def make(presence="enumerate"):
-        training = TrainingConfig(steps=200, batch_size=8, learning_rate=1e-2)
+    def make(presence="enumerate", **changes):
+        training = TrainingConfig(**{"steps": 200, "batch_size": 8, "learning_rate": 1e-2} | changes)
         config = Config(model=dataclasses.replace(small_config, presence=presence), training=training)
         return Trainer(config, IMAGES, tf.distribute.get_strategy())
 
