@@ -51,7 +51,7 @@ class RunRecord:
     digits_fingerprint: str
 
 
-class Evaluated(pydantic.BaseModel, extra="allow", allow_inf_nan=False):
+class Evaluated(pydantic.BaseModel, extra="allow", strict=True, allow_inf_nan=False):
     """A line of `history.jsonl`; it has more metrics."""
 
     step: Annotated[int, pydantic.Field(ge=0)]
