@@ -337,7 +337,7 @@ def test_models_with_other_weights_have_other_fingerprints(small_model):
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_goes_on(folder, run_script, tmp_path):
+def test_a_process_that_is_killed_goes_on(folder, run_script, tmp_path, start_script):
     many = tmp_path / "many"
     many.mkdir()
     for i in range(300):
@@ -347,7 +347,7 @@ def test_a_process_that_is_killed_goes_on(folder, run_script, tmp_path):
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         out = tmp_path / number.name
         progress = out / folders.OWN / folders.UNFINISHED / folders.PROGRESS
-        process = run_script("predict.py", *flags, out, start=subprocess.Popen, stderr=subprocess.PIPE)
+        process = start_script("predict.py", *flags, out, stderr=subprocess.PIPE)
         while not progress.exists() or progress.read_bytes().count(b"\n") < 10:
             assert process.poll() is None
             time.sleep(0.01)
