@@ -26,7 +26,7 @@ from air_tf.pictures import as_png
 from air_tf.serving import PRETRAINED, ServedModel, export
 from tests.conftest import run_eagerly
 
-IMAGES = 50
+IMAGES = 40
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,11 @@ import air_tf
 from air_tf import evaluation
 from air_tf.data import Split
 from air_tf.distributions import count_posterior
+from air_tf.noise import StepNoise
 from air_tf.objectives import pres_logits
 
 SAMPLES = 3
+random = np.random.default_rng(0)
 
 
 def numpy_weights(config, x, steps):
@@ -119,18 +121,25 @@ def split(small_images):
 
 def test_chunks_do_not_change_what_is_estimated(small_model, split, monkeypatch):
     """One chunk of 4 images and 3 samples at a time, against all log weights by hand."""
+    table = [
+        StepNoise(*(random.normal(size=(6, 12, *size)) for size in ((3,), (4,), ()))) for _ in range(2)
+    ]
+
+    def noise_of(size, step, replica):
+        """The same whether it is compiled or not."""
+        assert replica == evaluation.BOUND_REPLICA
+        return tf.nest.map_structure(lambda part: tf.gather(np.float32(part), step)[:size], table)
+
+    monkeypatch.setattr(small_model, "sample_noise", noise_of)
     monkeypatch.setattr(evaluation, "CHUNK", (4, 3))
     bounds = evaluation.importance_bounds(small_model, split, 7, show_progress=False)
     rows, step = [], 0
-    log_weights = tf.function(small_model.log_weights, jit_compile=True)
-    sample_noise = tf.function(small_model.sample_noise, jit_compile=True)
     for images in (split[:4], split[4:]):
         x = tf.constant(images.float_images())
         weights = []
         for samples in (3, 3, 1):
-            size = len(images) * samples
-            noise = sample_noise(size, tf.constant(step), evaluation.BOUND_REPLICA)
-            weights.append(np.stack(log_weights(x, noise, samples)))
+            noise = noise_of(len(images) * samples, step, evaluation.BOUND_REPLICA)
+            weights.append(np.stack(small_model.log_weights(x, noise, samples)))
             step += 1
         rows.append(logsumexp(np.concatenate(weights, axis=-1), axis=-1) - np.log(7))
     by_form = np.concatenate(rows, axis=-1)

@@ -118,7 +118,7 @@ def test_fitting_on_from_a_keras_file_equals_an_uninterrupted_fit(
     """Weights, running averages, and the state and settings of both optimizers are all restored."""
     keras.utils.set_random_seed(0)
     model = air_tf.AIR(dataclasses.replace(small_config, presence=presence, baseline_units=8))
-    model.compile(keras.optimizers.Adam(0.003), keras.optimizers.RMSprop(0.02))
+    model.compile(keras.optimizers.Adam(0.003), keras.optimizers.RMSprop(0.02), run_eagerly=True)
     options = {"verbose": 0, "batch_size": 2, "shuffle": False}
     model.fit(small_images, **options)
     model.save(tmp_path / "air.keras")

@@ -152,7 +152,7 @@ def test_clients_are_served_while_a_new_version_is_renamed_into_place(small_mode
 
     def call(answers):
         client = RemoteModel(address)
-        while not stop.is_set():
+        while not stop.wait(0.01):
             try:
                 answers.append(float(client.infer(images).count_probs[0, 0]))
             except ValueError as error:

@@ -171,8 +171,8 @@ def wait_for(path, process):
 
 @pytest.mark.slow
 def test_killed_in_mid_run_and_resumed_it_ends_with_the_same_weights(run_script, start_script, tmp_path):
-    often = ["--steps", 1000, "--steps-per-call", 10, "--checkpoint-every", 20]
-    base = ["train.py", "--runs-dir", tmp_path, *SHORT_RUN, *often, "--evaluate-every", 500]
+    often = ["--steps", 400, "--steps-per-call", 10, "--checkpoint-every", 20]
+    base = ["train.py", "--runs-dir", tmp_path, *SHORT_RUN, *often, "--evaluate-every", 200]
     assert run_script(*base, "--name", "whole").returncode == 0
 
     killed = start_script(*base, "--name", "killed", stderr=subprocess.DEVNULL)

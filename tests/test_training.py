@@ -65,9 +65,22 @@ def weights(trainer):
     return np.concatenate([v.numpy().ravel() for v in trainer.model.variables])
 
 
-@pytest.mark.parametrize("presence", ["enumerate", pytest.param("nvil", marks=pytest.mark.slow)])
-def test_the_loop_and_keras_fit_train_alike(make_trainer, new_trainer, presence):
-    """The same batches, noise and optimizers: the same weights, XLA's rounding apart.
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize("presence", ["enumerate", "nvil", "concrete"])
+def test_the_loop_and_keras_fit_train_alike(new_trainer, presence):
+    """The same batches, noise and optimizers: the same weights."""
+    trainer, other = new_trainer(presence), new_trainer(presence)
+    trainer.start()
+    trainer.run(3)
+    other.model.compile(*other.optimizers, run_eagerly=True)
+    other.model.fit(_batches(3), shuffle=False, verbose=0)
+    np.testing.assert_allclose(weights(other), weights(trainer), atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("presence", ["enumerate", "nvil"])
+def test_compiled_they_train_alike_too(make_trainer, new_trainer, presence):
+    """XLA's rounding apart.
 
     Where a gradient is no more than its rounding, Adam may go either way: these are few.
     """
