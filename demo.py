@@ -15,8 +15,8 @@ import uvicorn
 from air_tf import cli
 from air_tf.demo.look import Demo
 from air_tf.demo.page import guarded_app
-from air_tf.remote import RemoteModel
-from air_tf.serving import default_model, load
+from air_tf.serving.remote import RemoteModel
+from air_tf.serving.served import default_model, load
 
 WILDCARDS = "0.0.0.0", "::"
 MOST_CONNECTIONS = 200

@@ -16,11 +16,11 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without 
 from air_tf import cli
 from air_tf.config import DataConfig
 from air_tf.data import load_splits
-from air_tf.evaluation import check_images_fit, evaluate_fully, importance_bounds
+from air_tf.evaluation.evaluate import check_images_fit, evaluate_fully, importance_bounds
 from air_tf.folders import RESULT, writing
 from air_tf.paths import as_text, expand, shown
-from air_tf.run import load_model, read_config, read_history, write_json
-from air_tf.serving import ServedModel
+from air_tf.serving.served import ServedModel
+from air_tf.training.run_folder import load_model, read_config, read_history, write_json
 
 MOST_IMPORTANCE_SAMPLES = 1_000_000  # per image
 
@@ -109,7 +109,7 @@ def main(config: EvaluateConfig) -> None:
 
 def evaluate(config: EvaluateConfig, model, history: list[dict], run: Path | None, out: Path, started):
     """Writes an evaluation to the folder `out`, and the projector to that of the run."""
-    from air_tf import report  # matplotlib takes its time
+    from air_tf.evaluation import report  # matplotlib takes its time
 
     dataset = load_splits(config.data)
     print(dataset.description, flush=True)

@@ -9,8 +9,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback
 
 from air_tf import cli
-from air_tf.run import load_model
-from air_tf.serving import EXPORTS, docker_command, export
+from air_tf.serving.export import docker_command, export
+from air_tf.serving.served import EXPORTS
+from air_tf.training.run_folder import load_model
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,10 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without 
 
 from air_tf import cli
 from air_tf.folders import writing
+from air_tf.image_files import find_pictures
 from air_tf.paths import expand, shown
-from air_tf.pictures import find_pictures
-from air_tf.prediction import LARGEST_BATCH, PredictConfig, predict
-from air_tf.serving import default_model, load
+from air_tf.prediction.job import LARGEST_BATCH, PredictConfig, predict
+from air_tf.serving.served import default_model, load
 
 EXIT_SOME_SKIPPED = 1
 

@@ -8,7 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without a traceback
 
 from air_tf import cli
-from air_tf.training import Stopped, train
+from air_tf.training.loop import Stopped, train
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from air_tf.config import ModelConfig
-from air_tf.pictures import LARGEST
+from air_tf.image_files import LARGEST
 from air_tf.scene import Scene
 
 PNG_SIGNATURE, JPEG_SIGNATURE = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"

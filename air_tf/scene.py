@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from air_tf import figures
+from air_tf import drawing
 
 Array = Any  # a tensor, or a NumPy array
 COLUMNS = 8  # images side by side in a drawing
@@ -52,9 +52,9 @@ class Scene(NamedTuple):
             raise ValueError(f"Expected {len(self.counts)} images. Received: {len(images)}.")
         counts, boxes = np.asarray(self.counts), np.asarray(self.tight_boxes if tight else self.boxes)
         drawn = [
-            figures.with_boxes(*each) for each in zip(images, (b[:n] for b, n in zip(boxes, counts)))
+            drawing.with_boxes(*each) for each in zip(images, (b[:n] for b, n in zip(boxes, counts)))
         ]
-        return figures.side_by_side(drawn, COLUMNS)
+        return drawing.side_by_side(drawn, COLUMNS)
 
 
 def check_images(images, image_shape: tuple[int, int, int]) -> None:

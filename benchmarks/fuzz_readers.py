@@ -18,15 +18,15 @@ from google.protobuf.message import DecodeError
 from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2
 
+from air_tf.air import AIR
 from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
 from air_tf.folders import RESULT, writing
+from air_tf.image_files import read_picture
 from air_tf.memory import check_training_fits
-from air_tf.model import AIR
-from air_tf.pictures import read_picture
-from air_tf.prediction_files import Prediction, parsed
-from air_tf.run import as_json, read_config, read_history
-from air_tf.serving import export
-from air_tf.trainer import names_workers
+from air_tf.prediction.tables import Prediction, parsed
+from air_tf.serving.export import export
+from air_tf.training.run_folder import as_json, read_config, read_history
+from air_tf.training.trainer import names_workers
 from benchmarks.fuzz_inputs import (
     altered_bytes,
     altered_json,

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from air_tf.config import Config, ModelConfig, TrainingConfig
-from air_tf.objectives.bounds import canvases, log_likelihood
-from air_tf.trainer import Trainer
+from air_tf.estimators.bounds import canvases, log_likelihood
+from air_tf.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 TRIES, REPEATS, COPIES = 15, 20, 8

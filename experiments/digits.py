@@ -3,7 +3,7 @@
 import numpy as np
 
 from air_tf.data import Split
-from air_tf.metrics import pairwise_iou
+from air_tf.evaluation.metrics import pairwise_iou
 
 
 def held_out_digits(splits: dict[str, Split]) -> Split:

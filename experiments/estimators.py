@@ -25,9 +25,9 @@ import tyro
 from air_tf import cli
 from air_tf.config import Config, DataConfig, ModelConfig
 from air_tf.data import load_splits
-from air_tf.evaluation import evaluate, importance_bounds
-from air_tf.run import load_model, read_history, read_json, write_json
-from air_tf.trainer import Trainer
+from air_tf.evaluation.evaluate import evaluate, importance_bounds
+from air_tf.training.run_folder import load_model, read_history, read_json, write_json
+from air_tf.training.trainer import Trainer
 from experiments import runs
 from experiments.estimators_table import IMPORTANCE_SAMPLES, LEVELS, RHO, write_results
 from experiments.runs import FAILURE, Run, check_settings, in_time, is_done, keep, train

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from air_tf.run import write_json
+from air_tf.training.run_folder import write_json
 from experiments.tables import markdown, spread
 
 RHO, IMPORTANCE_SAMPLES = 0.01, 100  # of published figures

@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from air_tf import cli, plots, report
+from air_tf import cli
+from air_tf.air import AIR
 from air_tf.config import DataConfig
 from air_tf.data import Split, load_splits
-from air_tf.evaluation import infer_all
-from air_tf.model import AIR
+from air_tf.evaluation import plots, report
+from air_tf.evaluation.evaluate import infer_all
 from experiments.digits import apart, held_out_digits
 from experiments.runs import Job, SeedArguments, parse, rows_of, run_on_digits
 from experiments.tables import column, markdown, run_columns, spread, write

@@ -22,11 +22,11 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from air_tf import cli
+from air_tf.air import AIR
 from air_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from air_tf.data import batches, load_splits
-from air_tf.model import AIR
-from air_tf.run import write_json
-from air_tf.trainer import Trainer
+from air_tf.training.run_folder import write_json
+from air_tf.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 RHO = 0.01

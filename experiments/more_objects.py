@@ -20,12 +20,13 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from air_tf import cli, plots, report
+from air_tf import cli
+from air_tf.air import AIR
 from air_tf.config import PRESETS
 from air_tf.data import load_splits
-from air_tf.evaluation import infer_all
-from air_tf.model import AIR
-from air_tf.run import read_json, write_json
+from air_tf.evaluation import plots, report
+from air_tf.evaluation.evaluate import infer_all
+from air_tf.training.run_folder import read_json, write_json
 from experiments.digits import held_out_digits
 from experiments.runs import ROOT, Job, Run, SeedArguments, in_time, parse, rows_of, run_on_digits
 from experiments.tables import column, markdown, run_columns, spread, write

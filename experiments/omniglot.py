@@ -20,11 +20,12 @@ import tyro
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from air_tf import cli, plots, report
+from air_tf import cli
+from air_tf.air import AIR
 from air_tf.config import OMNIGLOT
 from air_tf.data import Split, load_splits
-from air_tf.evaluation import infer_all
-from air_tf.model import AIR
+from air_tf.evaluation import plots, report
+from air_tf.evaluation.evaluate import infer_all
 from experiments.runs import QUICK_MODEL, Job, Run, SeedArguments, parse, rows_of
 from experiments.tables import column, markdown, run_columns, spread, write
 

@@ -26,11 +26,11 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from air_tf import cli
+from air_tf.air import AIR
 from air_tf.config import DataConfig
 from air_tf.data import Split, load_splits
-from air_tf.evaluation import evaluate, infer_all
-from air_tf.model import AIR
-from air_tf.run import load_model, read_json, write_json
+from air_tf.evaluation.evaluate import evaluate, infer_all
+from air_tf.training.run_folder import load_model, read_json, write_json
 from experiments.digits import apart, held_out_digits
 from experiments.runs import Job, Run, SeedArguments, in_time, parse, rows_of, run_on_digits, train
 from experiments.tables import column, markdown, run_columns, spread, write

@@ -21,11 +21,11 @@ import tensorflow as tf
 import tyro
 
 from air_tf import cli
-from air_tf.model import AIR
-from air_tf.run import PLACES, differences, load_model, read_json, write_json
-from air_tf.trainer import Diverged
-from air_tf.training import Stopped
-from air_tf.training import train as train_run
+from air_tf.air import AIR
+from air_tf.training.loop import Stopped
+from air_tf.training.loop import train as train_run
+from air_tf.training.run_folder import PLACES, differences, load_model, read_json, write_json
+from air_tf.training.trainer import Diverged
 
 ROOT = Path(__file__).parents[1]
 FAILURE = "failure.txt"

@@ -20,7 +20,7 @@ import tyro
 
 from air_tf import cli
 from air_tf.config import NINE_DIGITS, Config, TrainingConfig
-from air_tf.trainer import Trainer
+from air_tf.training.trainer import Trainer
 
 ROUNDS, STEPS = 5, 4
 

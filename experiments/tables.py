@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from air_tf import plots
-from air_tf.run import write_json
+from air_tf.evaluation import plots
+from air_tf.training.run_folder import write_json
 
 
 def spread(values: list, form: str) -> str:

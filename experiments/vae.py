@@ -7,13 +7,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from air_tf.cell import normal
+from air_tf.air import AIR
 from air_tf.config import ModelConfig, TrainingConfig
 from air_tf.data import Split, batches
-from air_tf.model import AIR
-from air_tf.networks import NormalParameters
-from air_tf.objectives.bounds import log_likelihood
-from air_tf.trainer import make_optimizers
+from air_tf.estimators.bounds import log_likelihood
+from air_tf.model.inference import normal
+from air_tf.model.networks import NormalParameters
+from air_tf.training.trainer import make_optimizers
 
 tfd = tfp.distributions
 

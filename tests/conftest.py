@@ -118,9 +118,9 @@ def served_model(small_config):
 @pytest.fixture(scope="session")
 def exports(served_model, tmp_path_factory):
     """A folder with one version, 1."""
-    from air_tf import serving
+    from air_tf.serving.export import export
 
-    return serving.export(served_model, tmp_path_factory.mktemp("exports") / "air").parent
+    return export(served_model, tmp_path_factory.mktemp("exports") / "air").parent
 
 
 @pytest.fixture(scope="session")
@@ -141,7 +141,7 @@ def server(exports):
 
 @pytest.fixture(scope="session")
 def remote(server):
-    from air_tf.remote import RemoteModel
+    from air_tf.serving.remote import RemoteModel
 
     return RemoteModel(f"127.0.0.1:{server.port}")
 

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-image=${1:-$(python -c 'from air_tf.serving import SERVING_IMAGE; print(SERVING_IMAGE)' 2> /dev/null)}
+image=${1:-$(python -c 'from air_tf.serving.export import SERVING_IMAGE; print(SERVING_IMAGE)' 2> /dev/null)}
 models=$(mktemp -d)
 cp -r pretrained/. "$models"
 chmod -R a+rX "$models"
@@ -34,8 +34,8 @@ from pathlib import Path
 import numpy as np
 
 import air_tf
-from air_tf.pictures import as_png
-from air_tf.remote import RemoteModel
+from air_tf.image_files import as_png
+from air_tf.serving.remote import RemoteModel
 
 ADDRESS, REST = "127.0.0.1:18500", "http://127.0.0.1:18501/v1/models/air"
 images = np.zeros((2, 50, 50, 1), np.float32)

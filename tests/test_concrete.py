@@ -7,7 +7,7 @@ from scipy.special import expit
 from scipy.stats import logistic, norm
 
 import air_tf
-from air_tf.presence_prior import logit
+from air_tf.model.count import logit
 
 
 @pytest.fixture

@@ -197,7 +197,7 @@ def test_slow_libraries_are_imported_only_when_used():
     import subprocess
 
     slow = "{'sklearn.datasets', 'tensorflow_datasets'}"
-    script = f"import air_tf.training, sys; print({slow} & set(sys.modules))"
+    script = f"import air_tf.training.loop, sys; print({slow} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from air_tf import cli
-from air_tf.trainer import Diverged
-from air_tf.training import Stopped
+from air_tf.training.loop import Stopped
+from air_tf.training.trainer import Diverged
 from experiments import estimators, estimators_table, runs
 
 SETTING = estimators.Setting("group", "name", "--presence nvil --steps 700", range(2))

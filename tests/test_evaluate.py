@@ -15,15 +15,17 @@ from tensorboard.plugins import projector
 
 import air_tf
 import evaluate
-from air_tf import cli, report
-from air_tf import run as run_folder
+from air_tf import cli
 from air_tf.config import DataConfig
 from air_tf.data import Split, load_splits
-from air_tf.evaluation import canvases, evaluate_fully, importance_bounds, infer_all
-from air_tf.objectives import Terms
+from air_tf.estimators import Terms
+from air_tf.evaluation import report
+from air_tf.evaluation.evaluate import canvases, evaluate_fully, importance_bounds, infer_all
+from air_tf.image_files import as_png
 from air_tf.paths import as_text
-from air_tf.pictures import as_png
-from air_tf.serving import PRETRAINED, ServedModel, export
+from air_tf.serving.export import export
+from air_tf.serving.served import PRETRAINED, ServedModel
+from air_tf.training import run_folder
 from tests.conftest import run_eagerly
 
 IMAGES = 40

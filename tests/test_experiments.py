@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from air_tf import cli, run
+from air_tf import cli
 from air_tf.data import Split
+from air_tf.training import run_folder
 from experiments import generalisation, more_objects, omniglot, representation, runs
 from experiments.digits import apart
 from experiments.tables import markdown, spread
@@ -129,7 +130,7 @@ def test_line_through_costs():
 def interrupted(folder, flags):
     """A run's folder, as training leaves it that was stopped before its first checkpoint."""
     folder.mkdir()
-    run.write_config(cli.parse_run(flags.split()), "a fingerprint", folder)
+    run_folder.write_config(cli.parse_run(flags.split()), "a fingerprint", folder)
     return folder
 
 
@@ -152,8 +153,8 @@ def test_a_record_is_of_the_data_it_was_made_of(tmp_path):
 
 def test_what_a_record_lacks_is_a_default_or_not_compared():
     config = cli.parse_run(["--max-objects", "2", "--digits", "mnist"])
-    assert list(run.differences({"model": {}}, config, set())) == [("max_objects", 3, 2)]
-    assert not list(run.differences({"model": {}}, config, {"max_objects"}))
+    assert list(run_folder.differences({"model": {}}, config, set())) == [("max_objects", 3, 2)]
+    assert not list(run_folder.differences({"model": {}}, config, {"max_objects"}))
 
 
 def test_rows_of_measured_runs_come_first_and_together(tmp_path, monkeypatch):

@@ -9,11 +9,11 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 import air_tf
-from air_tf import evaluation
 from air_tf.data import Split
-from air_tf.distributions import count_posterior
-from air_tf.noise import StepNoise
-from air_tf.objectives import pres_logits
+from air_tf.estimators import pres_logits
+from air_tf.evaluation import evaluate as evaluation
+from air_tf.model.count import count_posterior
+from air_tf.model.noise import StepNoise
 
 SAMPLES = 3
 random = np.random.default_rng(0)

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from air_tf import metrics
+from air_tf.evaluation import metrics
 
 random = np.random.default_rng(0)
 

@@ -4,7 +4,7 @@ import tensorflow as tf
 from scipy.signal import correlate2d
 from scipy.special import expit, softmax
 
-from air_tf.networks import MLP, Decoder, ImageEmbedding, NormalParameters, PlaceAttention
+from air_tf.model.networks import MLP, Decoder, ImageEmbedding, NormalParameters, PlaceAttention
 
 random = np.random.default_rng(0)
 

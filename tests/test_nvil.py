@@ -7,8 +7,8 @@ import tensorflow as tf
 from scipy.stats import chi2
 
 import air_tf
-from air_tf.distributions import count_posterior
-from air_tf.objectives import pres_logits
+from air_tf.estimators import pres_logits
+from air_tf.model.count import count_posterior
 
 GROUPS, GROUP_SIZE = 400, 50
 

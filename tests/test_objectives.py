@@ -8,8 +8,8 @@ from scipy.special import expit
 from scipy.stats import norm
 
 import air_tf
-from air_tf.cell import Step
-from air_tf.objectives import OBJECTIVES
+from air_tf.estimators import OBJECTIVES
+from air_tf.model.inference import Step
 
 random = np.random.default_rng(0)
 

@@ -10,7 +10,7 @@ from air_tf import cli, memory
 from air_tf.config import NINE_DIGITS, OMNIGLOT, PRESETS, Config, DataConfig, ModelConfig, RunConfig
 from air_tf.data import downloads, load_splits
 from air_tf.data.omniglot import omniglot_files
-from air_tf.training import train
+from air_tf.training.loop import train
 
 ALPHABETS = "Greek", "Korean", "Latin", "Sanskrit", "Tagalog"
 

@@ -15,8 +15,8 @@ from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingCo
 from air_tf.data import load_splits, own_images
 from air_tf.data.own_images import is_held_out
 from air_tf.data.split import UNKNOWN
-from air_tf.run import load_model
-from air_tf.training import train
+from air_tf.training.loop import train
+from air_tf.training.run_folder import load_model
 
 random = np.random.default_rng(0)
 

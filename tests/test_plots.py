@@ -3,7 +3,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
-from air_tf import figures, plots, spatial_transformer
+from air_tf import drawing
+from air_tf.evaluation import plots
+from air_tf.model import where
 
 random = np.random.default_rng(0)
 
@@ -75,13 +77,13 @@ def test_progress_draws_the_counted_boxes_at_their_pixels_edges():
     edges = [[1.5, 1.5, 5.5, 7.5], [4.5, 11.5, 9.5, 17.5]]  # pixels' centres are whole numbers
     for step, (box, (top, left, bottom, right)) in enumerate(zip(first.patches, edges, strict=True)):
         np.testing.assert_allclose(box.get_bbox().extents, [left, top, right, bottom])
-        colour = np.array(figures.colour_of_step(step)) / 255
+        colour = np.array(drawing.colour_of_step(step)) / 255
         np.testing.assert_allclose(box.get_edgecolor(), [*colour, 1])
         assert not box.get_fill()
     assert not second.patches
     pixels = drawn(figure)
-    assert colour_at(pixels, first, 4.5, 1.5) == figures.colour_of_step(0)
-    assert colour_at(pixels, first, 14.5, 4.5) == figures.colour_of_step(1)
+    assert colour_at(pixels, first, 4.5, 1.5) == drawing.colour_of_step(0)
+    assert colour_at(pixels, first, 14.5, 4.5) == drawing.colour_of_step(1)
     assert colour_at(pixels, first, 4.5, 3.5) == (0, 0, 0)  # inside of the first box
 
 
@@ -98,7 +100,7 @@ def test_progress_writes_probabilities_titles_and_headings_in_their_places():
             text, glimpse = texts[f"p = {probability}"], row[2 + 3 * step].get_position()
             x, y = text.get_position()
             assert x == pytest.approx((glimpse.x0 + glimpse.x1) / 2) and 0 < glimpse.y0 - y < 0.05
-            assert to_rgb(text.get_color()) == to_rgb(np.array(figures.colour_of_step(step)) / 255)
+            assert to_rgb(text.get_color()) == to_rgb(np.array(drawing.colour_of_step(step)) / 255)
     assert texts[titles[1]].get_position()[1] < rows[0][0].get_position().y0
     for axes, heading in zip(rows[0], ["input", "canvas 1", "glimpse 1", "decoded 1", "canvas 2"]):
         place = axes.get_position()
@@ -192,12 +194,12 @@ def test_heat_map_is_in_the_steps_colour_at_the_objects_centres():
     pixels, (*panels, together) = drawn(figure), figure.axes
     for step, (y, x) in enumerate(places[0]):
         for panel in panels:
-            expected = figures.colour_of_step(step) if panel is panels[step] else (0, 0, 0)
+            expected = drawing.colour_of_step(step) if panel is panels[step] else (0, 0, 0)
             assert colour_at(pixels, panel, x, y) == expected
         channel = tuple(255 if i == step else 0 for i in range(3))
         assert colour_at(pixels, together, x, y) == channel
-    assert colour_at(pixels, panels[1], 3, 4) == figures.colour_of_step(1)
-    half = np.array(figures.colour_of_step(0)) / 2  # one object where the fullest bin has two
+    assert colour_at(pixels, panels[1], 3, 4) == drawing.colour_of_step(1)
+    half = np.array(drawing.colour_of_step(0)) / 2  # one object where the fullest bin has two
     np.testing.assert_allclose(colour_at(pixels, panels[0], 7, 12), half, atol=1)
     for panel in figure.axes:
         assert colour_at(pixels, panel, 2, 2) == (0, 0, 0)  # past the count
@@ -213,7 +215,7 @@ def test_heat_map_is_in_the_steps_colour_at_the_objects_centres():
 
 def test_heat_map_agrees_with_the_boxes_of_the_transformer():
     z_where = np.array([3.0, -1.2, 0.9], np.float32)
-    box = spatial_transformer.boxes(z_where, (HEIGHT, WIDTH, 1)).numpy()
+    box = where.boxes(z_where, (HEIGHT, WIDTH, 1)).numpy()
     y, x = (box[:2] + box[2:]) / 2 * (HEIGHT, WIDTH) - 0.5
     figure = plots.where_heat_map(z_where[None, None], np.array([1]), (HEIGHT, WIDTH, 1))
     histogram = shown(figure.axes[0])

@@ -19,10 +19,10 @@ import predict
 from air_tf import cli, folders
 from air_tf.config import DataConfig
 from air_tf.data import load_splits
-from air_tf.pictures import as_png
-from air_tf.prediction import LARGEST_BATCH, PredictConfig, fingerprint
+from air_tf.image_files import as_png
+from air_tf.prediction.job import LARGEST_BATCH, PredictConfig, fingerprint
 from air_tf.scene import Scene
-from air_tf.serving import PRETRAINED
+from air_tf.serving.served import PRETRAINED
 
 COLUMNS = ["file", "count", "probability", "expected_count"]
 

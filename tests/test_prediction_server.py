@@ -15,9 +15,9 @@ from PIL import Image
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from air_tf import serving
-from air_tf.pictures import as_png
-from air_tf.remote import RemoteModel
+from air_tf.image_files import as_png
+from air_tf.serving.export import SERVED_BATCHES, docker_command, export
+from air_tf.serving.remote import RemoteModel
 from tests.prediction_server import Server
 
 random = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def test_every_endpoint_answers_as_the_model_does(model, remote, small_config):
 
 
 def test_the_warm_up_file_covers_every_endpoint_at_every_batch_size(server):
-    assert server.version.warmed_up == 4 * len(serving.SERVED_BATCHES)
+    assert server.version.warmed_up == 4 * len(SERVED_BATCHES)
 
 
 def test_a_request_without_a_signature_is_the_default_one_and_outputs_can_be_chosen(server):
@@ -144,7 +144,7 @@ def test_clients_are_served_while_a_new_version_is_renamed_into_place(small_mode
     """No call fails, and after the swap every answer is the new model's."""
     model = small_model
     model.cell.pres_head.outputs.bias.assign([1.0])
-    exports = serving.export(model, tmp_path / "air").parent
+    exports = export(model, tmp_path / "air").parent
     server = Server(exports)
     address, images = f"127.0.0.1:{server.port}", random.random((1, 12, 10, 1), np.float32)
     before, stop, failures = model.infer(images), threading.Event(), []
@@ -163,7 +163,7 @@ def test_clients_are_served_while_a_new_version_is_renamed_into_place(small_mode
         client.start()
     model.cell.pres_head.outputs.bias.assign([-1.0])
     after = model.infer(images)
-    serving.export(model, exports)
+    export(model, exports)
 
     def wait_for(condition):
         deadline = time.monotonic() + 60
@@ -192,12 +192,12 @@ def test_the_servers_configs_are_written_beside_the_versions(exports):
     allowed = [
         line for line in (exports / "batching.config").read_text().splitlines() if "allowed" in line
     ]
-    assert len(allowed) == len(serving.SERVED_BATCHES)
+    assert len(allowed) == len(SERVED_BATCHES)
     assert "enable: true" in (exports / "monitoring.config").read_text()
 
 
 def test_the_docker_command_names_what_was_written(exports):
-    command = serving.docker_command(exports)
+    command = docker_command(exports)
     assert f"-v {exports}:/models/air:ro" in command
     for name in ("models.config", "monitoring.config"):
         assert f"/models/air/{name}" in command

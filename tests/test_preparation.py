@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from air_tf.config import ModelConfig
-from air_tf.pictures import as_png, read_picture
+from air_tf.image_files import as_png, read_picture
 from air_tf.preparation import border_median, in_original, prepare, prepare_encoded
 from air_tf.scene import Scene
 

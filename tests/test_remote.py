@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, prediction_service_pb2_grpc
 
-from air_tf.remote import RemoteModel
+from air_tf.serving.remote import RemoteModel
 from tests.test_prediction_server import tensor_shape
 
 random = np.random.default_rng(0)
@@ -76,7 +76,7 @@ OUTPUTS = {
 @pytest.mark.parametrize("received", OUTPUTS)
 def test_wrong_outputs_of_a_server_are_refused_in_one_line(hostile, monkeypatch, received):
     service, address = hostile
-    monkeypatch.setattr("air_tf.remote.LARGEST_MESSAGE", 10_000)
+    monkeypatch.setattr("air_tf.serving.remote.LARGEST_MESSAGE", 10_000)
     remote, images = RemoteModel(address), np.zeros((1, 12, 10, 1), np.float32)
     assert len(remote.infer(images).counts) == 1
     monkeypatch.setattr(service, "change_outputs", OUTPUTS[received])
@@ -114,7 +114,7 @@ def test_a_server_that_does_not_answer_is_given_up(hostile, monkeypatch):
     service, address = hostile
     release = threading.Event()
     monkeypatch.setattr(service, "change_metadata", lambda signatures: release.wait(60))
-    monkeypatch.setattr("air_tf.remote.TIMEOUT", 0.2)
+    monkeypatch.setattr("air_tf.serving.remote.TIMEOUT", 0.2)
     with pytest.raises(ValueError, match="Received: DEADLINE_EXCEEDED"):
         RemoteModel(address)
     release.set()

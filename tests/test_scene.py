@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from air_tf.figures import STEP_COLOURS, ZOOM
+from air_tf.drawing import STEP_COLOURS, ZOOM
 from air_tf.scene import Scene
 
 

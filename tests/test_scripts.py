@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from air_tf import run as run_folder
 from air_tf.config import DataConfig
 from air_tf.data import load_splits
-from air_tf.trainer import Trainer
+from air_tf.training import run_folder
+from air_tf.training.trainer import Trainer
 from tests.conftest import SHORT_RUN
 
 

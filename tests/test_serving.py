@@ -9,7 +9,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from air_tf import serving, versions
+from air_tf.serving import versions
+from air_tf.serving.export import export
+from air_tf.serving.served import load
 from tests.prediction_server import SessionModel
 
 random = np.random.default_rng(0)
@@ -103,7 +105,7 @@ def test_encoded_images_of_the_models_size(session_model, model, images):
 def test_encoded_boxes_are_in_the_originals_coordinates(small_model, tmp_path):
     """An image of twice the model's width is scaled by 1/2 and gets bars above and below."""
     small_model.cell.pres_head.outputs.bias.assign([30.0])
-    encoded = SessionModel(serving.export(small_model, tmp_path))
+    encoded = SessionModel(export(small_model, tmp_path))
     wide = np.uint8(random.integers(0, 256, (12, 20, 3)))
     outputs = encoded("encoded", image_bytes=[png(wide)])
     ymin, xmin, ymax, xmax = outputs["boxes"][0, 0]
@@ -130,10 +132,10 @@ def test_jpeg_and_colour_are_taken(session_model):
 
 
 def test_versions_count_up_and_no_half_written_one_is_seen(model, tmp_path, monkeypatch):
-    assert serving.export(model, tmp_path) == tmp_path / "1"
-    assert serving.export(model, tmp_path) == tmp_path / "2"
+    assert export(model, tmp_path) == tmp_path / "1"
+    assert export(model, tmp_path) == tmp_path / "2"
     (tmp_path / "7").mkdir()
-    assert serving.export(model, tmp_path) == tmp_path / "8"
+    assert export(model, tmp_path) == tmp_path / "8"
     seen = []
 
     def fail(folder, out):
@@ -142,7 +144,7 @@ def test_versions_count_up_and_no_half_written_one_is_seen(model, tmp_path, monk
 
     monkeypatch.setattr(versions, "publish", fail)
     with pytest.raises(OSError, match="disk full"):
-        serving.export(model, tmp_path)
+        export(model, tmp_path)
     assert sorted(seen) == ["1", "2", "7", "8"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "7", "8", *CONFIGS]
 
@@ -152,7 +154,7 @@ def test_a_full_disk_leaves_nothing_behind(model, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # bytes that a file may have
     try:
         with pytest.raises(OSError, match=f"cannot be written to {tmp_path}"):
-            serving.export(model, tmp_path)
+            export(model, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())
@@ -181,7 +183,7 @@ def test_a_damaged_saved_model_is_refused_in_one_line(exported, tmp_path, damage
     shutil.copytree(exported, folder)
     DAMAGES[damage](folder)
     with pytest.raises(ValueError, match=f"^Expected a SavedModel in {folder}. Received: [^\n]+$"):
-        serving.load(folder)
+        load(folder)
 
 
 def test_another_saved_model_is_refused(tmp_path):
@@ -196,11 +198,11 @@ def test_another_saved_model_is_refused(tmp_path):
         folder = tmp_path / names[-1]
         tf.saved_model.save(other, str(folder), signatures=dict.fromkeys(names, other.call))
         with pytest.raises(ValueError, match=f"{expected} {folder}. Received: {received}"):
-            serving.load(folder)
+            load(folder)
 
 
 def test_an_export_folder_that_is_a_file_is_refused(model, tmp_path):
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(ValueError, match=f"Received: {file}, which is a file"):
-        serving.export(model, file)
+        export(model, file)

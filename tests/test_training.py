@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from air_tf import run as run_folder
-from air_tf import training
 from air_tf.config import Config, TrainingConfig
 from air_tf.data import Split
-from air_tf.trainer import STEP_METRICS, Diverged, Trainer, names_workers
+from air_tf.training import loop, run_folder
+from air_tf.training.trainer import STEP_METRICS, Diverged, Trainer, names_workers
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 12, 10, 1), np.uint8)
 
@@ -219,7 +218,7 @@ def test_training_stops_when_its_folder_is_removed(make_trainer, held_out, tmp_p
     monkeypatch.setattr(trainer, "config", config)
     monkeypatch.setattr(trainer, "run", run)
     with pytest.raises(OSError, match="Expected the run's folder to stay in its place"):
-        training._train(trainer, held_out, folder, [])
+        loop._train(trainer, held_out, folder, [])
 
 
 def test_a_disk_that_is_full_leaves_no_half_written_checkpoint(make_trainer, tmp_path, monkeypatch):
@@ -257,9 +256,9 @@ def test_a_collapse_is_said_while_training(small_config, digit_splits, capsys, t
     config = Config(model=dataclasses.replace(small_config, image_shape=(50, 50, 1)))
     trainer = Trainer(config, digit_splits["train"].images, tf.distribute.get_strategy())
     trainer.model.cell.pres_head.outputs.bias.assign([logit])
-    training.look(trainer, digit_splits["test"], 100, tmp_path)  # in the warm start it means nothing
+    loop.look(trainer, digit_splits["test"], 100, tmp_path)  # in the warm start it means nothing
     assert "Collapse" not in capsys.readouterr().err
-    training.look(trainer, digit_splits["test"], 2000, tmp_path)
+    loop.look(trainer, digit_splits["test"], 2000, tmp_path)
     assert f"Collapse at step 2,000: 100% of the images are given {words}" in capsys.readouterr().err
 
 
@@ -270,7 +269,7 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 from air_tf.config import Config, ModelConfig, TrainingConfig
 from air_tf.data import batches
-from air_tf.trainer import Trainer
+from air_tf.training.trainer import Trainer
 random = np.random.default_rng(0)
 images = random.integers(0, 256, (40, 12, 10, 1), np.uint8)
 model = ModelConfig(image_shape=(12, 10, 1), max_objects=2, glimpse_size=6, z_what_size=4,

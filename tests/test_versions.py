@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from air_tf import versions
+from air_tf.serving import versions
 
 
 def write(folder, file):

@@ -19,9 +19,9 @@ from air_tf.data.archives import open_member, open_zip
 from air_tf.data.cache import contents, fingerprint
 from air_tf.data.downloads import check_can_be_had, reason_of
 from air_tf.data.split import COPIES, Split
+from air_tf.image_files import read_picture
 from air_tf.memory import check_memory
 from air_tf.paths import expand, shown
-from air_tf.pictures import read_picture
 from air_tf.preparation import fit
 
 URL = "https://github.com/brendenlake/omniglot"

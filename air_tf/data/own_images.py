@@ -15,9 +15,9 @@ from air_tf.config import DataConfig, ModelConfig
 from air_tf.data.cache import contents, fingerprint
 from air_tf.data.labels import label_files, read_labels
 from air_tf.data.split import COPIES, Split
+from air_tf.image_files import find_pictures, read_picture
 from air_tf.memory import check_memory
 from air_tf.paths import shown
-from air_tf.pictures import find_pictures, read_picture
 from air_tf.preparation import border_median, fit
 
 TEST_SHARE = 0.1  # of the pictures, held out

@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from air_tf import figures
+from air_tf import drawing
 from air_tf.config import MultiDigitRecipe
 from air_tf.data.digits import embedded_digits
 from air_tf.data.multi_mnist import compose
-from air_tf.evaluation import Predictor, canvases
-from air_tf.pictures import LARGEST_SENT, as_array, as_png, shrunk, turned_for
+from air_tf.evaluation.evaluate import Predictor, canvases
+from air_tf.image_files import LARGEST_SENT, as_array, as_png, shrunk, turned_for
+from air_tf.model.where import Attend
 from air_tf.scene import Scene
-from air_tf.spatial_transformer import Attend
 
 CANVAS = 400  # pixels, the side of the drawing
 GLIMPSE_SIZE, SHOWN_HEIGHT = 28, 150  # pixels
@@ -70,14 +70,14 @@ class Demo:
             f"{n} object{'s' * (n != 1)}": float(p) for n, p in enumerate(scene.count_probs[0])
         }
         zoom = max(1, SHOWN_HEIGHT // images.shape[1])
-        boxes = figures.with_boxes(images[0], scene.tight_boxes[0, :count], 2 * zoom)
-        windows = figures.with_boxes(images[0], scene.boxes[0, :count], zoom)
-        built = [figures.with_boxes(canvas, [], zoom) for canvas in drawn[1 : count + 1]]
-        steps = figures.side_by_side([windows, *built], len(drawn))
+        boxes = drawing.with_boxes(images[0], scene.tight_boxes[0, :count], 2 * zoom)
+        windows = drawing.with_boxes(images[0], scene.boxes[0, :count], zoom)
+        built = [drawing.with_boxes(canvas, [], zoom) for canvas in drawn[1 : count + 1]]
+        steps = drawing.side_by_side([windows, *built], len(drawn))
         sources = np.repeat(images, count, axis=0), np.diff(drawn, axis=0)[:count]
         seen, decoded = (self.attend(source, scene.z_where[0, :count]).numpy() for source in sources)
         pairs = list(zip(seen, decoded))
-        glimpses = figures.glimpse_pairs(pairs, GLIMPSE_SIZE * 3)
+        glimpses = drawing.glimpse_pairs(pairs, GLIMPSE_SIZE * 3)
         milliseconds = 1000 * (time.perf_counter() - started)
         return Shown(probabilities, boxes, steps, glimpses, f"{count} found in {milliseconds:.0f} ms")
 

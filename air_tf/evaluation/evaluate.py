@@ -1,0 +1,216 @@
+"""A model on a split: the arrays it infers and the numbers they come to.
+
+References:
+    [1] Burda et al. 2016, Importance Weighted Autoencoders. arXiv 1509.00519, equation 8.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from air_tf.air import AIR
+from air_tf.data.split import Split
+from air_tf.estimators import Terms
+from air_tf.evaluation import metrics
+from air_tf.scene import Scene
+from air_tf.serving.predictor import Predictor
+
+BATCH_SIZE = 500  # images at a time: about 100 MB of canvases
+CHUNK = 20, 50  # images and samples at a time of an importance-weighted bound
+BOUND_REPLICA = -2  # stands for a replica in the seeds of noise: none of training's nor of the ELBO's
+
+
+class Evaluation(NamedTuple):
+    """The scenes of a split, arrays of `(S, ...)`, and its metrics by name (nats, fractions, pixels)."""
+
+    scene: Scene
+    metrics: dict
+
+
+def check_images_fit(model: Predictor, split: Split) -> None:
+    """Raises ValueError, with both sizes, unless the split's images are of the model's size."""
+    size, other = ("{} x {} pixels with {} channels".format(*m.image_shape) for m in (model, split))
+    if size != other:
+        raise ValueError(f"Expected images of the model's size, {size}. Received: {other}.")
+
+
+def infer_all(model: Predictor, split: Split) -> Scene:
+    """The split's scenes, at the posterior means, as arrays."""
+    parts = [model.infer(part.float_images()) for part in _parts(split)]
+    return Scene(*(np.concatenate(values) for values in zip(*parts)))
+
+
+def _progress_bar(description: str, images: int, show: bool) -> tqdm:
+    return tqdm(total=images, desc=description, unit=" images", disable=not show, dynamic_ncols=True)
+
+
+def _parts(split: Split):
+    return (split[start : start + BATCH_SIZE] for start in range(0, len(split), BATCH_SIZE))
+
+
+def evaluate(model: AIR, split: Split) -> Evaluation:
+    """What is looked at while training: counts, boxes, errors, the ELBO from always the same sample."""
+    scene = infer_all(model, split)
+    errors = [
+        metrics.pixel_mse(part.float_images(), scene.reconstructions[start : start + BATCH_SIZE])
+        for start, part in zip(range(0, len(split), BATCH_SIZE), _parts(split))
+    ]
+    results = {"pixel_mse": float(np.concatenate(errors).mean(dtype=np.float64))}
+    return Evaluation(scene, count_metrics(scene, split) | results | elbo_metrics(model, split))
+
+
+def count_metrics(scene: Scene, split: Split) -> dict:
+    """Of counts and boxes, on the images that have them; of no image: None."""
+    found = np.bincount(scene.counts, minlength=scene.boxes.shape[1] + 1) / len(scene.counts)
+    result = {
+        "mean_count": float(scene.counts.mean()),
+        "count_histogram": {str(count): float(share) for count, share in enumerate(found)},
+        "count_accuracy": None,
+        "count_accuracy_by_count": {},
+    }
+    labelled, boxed = split.labelled(), split.boxed()
+    if labelled.any():
+        counts, true_counts = scene.counts[labelled], split.counts[labelled]
+        result["count_accuracy"] = metrics.count_accuracy(counts, true_counts)
+        result["count_accuracy_by_count"] = metrics.count_accuracy_by_count(counts, true_counts)
+    truth = split.boxes[boxed], split.counts[boxed], split.image_shape[:2]
+    for name in ("boxes", "tight_boxes"):
+        boxes, counts = getattr(scene, name)[boxed], scene.counts[boxed]
+        result[f"{name}_by_count"] = {
+            str(count): metrics.box_metrics(boxes, counts, *truth, count)
+            for count in range(1, split.boxes.shape[1] + 1)
+        }
+    return result
+
+
+def elbo_metrics(model: AIR, split: Split) -> dict[str, float]:
+    """The ELBO with the count summed out, and its parts: means over the images, nats."""
+    starts = range(0, len(split), BATCH_SIZE)
+    terms = [model.elbo(part.float_images(), seed=start) for start, part in zip(starts, _parts(split))]
+    terms = Terms(*(np.concatenate(values) for values in zip(*terms)))
+    return {name: float(values.mean(dtype=np.float64)) for name, values in terms._asdict().items()}
+
+
+def canvases(model: Predictor, scene: Scene) -> np.ndarray:
+    """The scenes' reconstructions with the first 0..N objects: `(S, N + 1, H, W, C)`."""
+    counts = range(scene.z_what.shape[1] + 1)
+    latents = scene.z_what, scene.z_where
+    drawn = [model.decode(np.full(len(scene.counts), count, np.int32), *latents) for count in counts]
+    return np.stack(drawn, axis=1)
+
+
+def evaluate_fully(
+    model: Predictor,
+    split: Split,
+    segments: Callable[[Split], np.ndarray] | None,
+    show_progress: bool = True,
+) -> Evaluation:
+    """Every metric but the importance-weighted bound; of a SavedModel, all that need no ELBO.
+
+    Args:
+        model: `AIR` or `serving.ServedModel`.
+        split: images.
+        segments: gives the true segments of a part of the split, `(S, H, W)`; None: there are none.
+        show_progress: on the terminal.
+    """
+    scenes, errors, aris = [], [], []
+    with _progress_bar("Evaluating", len(split), show_progress) as bar:
+        for part in _parts(split):
+            images = part.float_images()
+            scene = Scene(*map(np.asarray, model.infer(images)))
+            if segments is not None:
+                found = metrics.segments_of(canvases(model, scene), scene.counts)
+                aris.extend(metrics.foreground_ari(found, segments(part)))
+            errors.append(metrics.pixel_mse(images, scene.reconstructions))
+            scenes.append(scene)
+            bar.update(len(part))
+    scene = Scene(*(np.concatenate(values) for values in zip(*scenes)))
+    results = {
+        **count_metrics(scene, split),
+        **labelled_metrics(scene, split),
+        "pixel_mse": float(np.concatenate(errors).mean(dtype=np.float64)),
+        "foreground_ari": float(np.mean(aris)) if aris else None,
+    }
+    if isinstance(model, AIR):
+        results |= elbo_metrics(model, split)
+    return Evaluation(scene, results)
+
+
+def labelled_metrics(scene: Scene, split: Split) -> dict:
+    """What takes longer, of the images that have counts and boxes."""
+    labelled, boxed = split.labelled(), split.boxed()
+    result = {}
+    if labelled.any():
+        counts, true_counts = scene.counts[labelled], split.counts[labelled]
+        result["count_error"] = metrics.count_error(counts, true_counts)
+        result["confusion_matrix"] = metrics.confusion_matrix(counts, true_counts).tolist()
+    if boxed.any() and split.boxes.shape[1]:
+        truth = split.boxes[boxed], split.counts[boxed], split.image_shape[:2]
+        for prefix, boxes in ("", scene.boxes), ("tight_", scene.tight_boxes):
+            found = boxes[boxed], scene.scores[boxed], scene.counts[boxed]
+            precisions = metrics.average_precision(*found, *truth)
+            result |= {prefix + name: value for name, value in precisions.items()}
+    return result
+
+
+def importance_bounds(
+    model: AIR, split: Split, num_samples: int, seed: int = 0, show_progress: bool = True
+) -> dict:
+    """The importance-weighted bound [1] on log p(x), nats, in chunks of samples.
+
+    Args:
+        model: `AIR`.
+        split: images.
+        num_samples: K, of each image.
+        seed: of the samples.
+        show_progress: on the terminal.
+
+    Returns:
+        `summed`, with the count summed out inside each sample, which is tighter, and `sampled`, with
+        the count sampled from q(n), as in published figures: each a dictionary of `bound` (mean over
+        images) and `standard_error` (of this mean).
+
+    Raises:
+        ValueError: `num_samples` is below 1.
+    """
+    if num_samples < 1:
+        raise ValueError(f"Expected at least 1 importance sample. Received: {num_samples}.")
+
+    def chunk_of(images, step, samples):
+        noise = model.sample_noise(images.shape[0] * samples, step, BOUND_REPLICA)
+        sums = (tf.reduce_logsumexp(w, axis=1) for w in model.log_weights(images, noise, samples))
+        return tf.stack(list(sums))
+
+    @functools.cache
+    def compiled(size, samples):
+        """`chunk_of`, as a concrete function: TensorFlow warns of those that are traced often."""
+        specs = tf.TensorSpec((size, *split.image_shape)), tf.TensorSpec((), tf.int32)
+        chunk = functools.partial(chunk_of, samples=samples)
+        return tf.function(chunk, input_signature=specs, jit_compile=True).get_concrete_function()
+
+    at_once, of_each = CHUNK
+    starts = range(0, num_samples, of_each)
+    step, bounds = seed * len(split) * len(starts), []
+    description = f"Importance-weighted bound, {num_samples:,} samples"
+    with _progress_bar(description, len(split), show_progress) as bar:
+        for first in range(0, len(split), at_once):
+            images = tf.constant(split[first : first + at_once].float_images())
+            sums = []
+            for start in starts:
+                samples = min(of_each, num_samples - start)
+                sums.append(compiled(len(images), samples)(images, tf.constant(step)))
+                step += 1
+            bounds.append(tf.reduce_logsumexp(tf.stack(sums), axis=0) - np.log(num_samples))
+            bar.update(len(images))
+    summed, sampled = np.concatenate(bounds, axis=1, dtype=np.float64)  # (S,) each
+    return {"summed": _mean_and_error(summed), "sampled": _mean_and_error(sampled)}
+
+
+def _mean_and_error(values: np.ndarray) -> dict[str, float | None]:
+    """The mean, and its standard error where there are values enough."""
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return {"bound": float(values.mean()), "standard_error": error}

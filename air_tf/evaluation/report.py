@@ -1,0 +1,217 @@
+"""An evaluation as files: figures, a page that opens without a network, TensorBoard's projector."""
+
+import base64
+import html
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image
+from tensorboard.plugins import projector
+
+from air_tf import drawing
+from air_tf.air import AIR
+from air_tf.cli import table
+from air_tf.config import ModelConfig
+from air_tf.data.split import UNKNOWN, Split
+from air_tf.evaluation import metrics, plots
+from air_tf.evaluation.evaluate import Predictor, canvases
+from air_tf.model.where import Attend, boxes
+from air_tf.scene import Scene
+
+SHOWN = 6  # images of a progress figure
+SAMPLE_COLUMNS = 8  # of samples from the prior
+TRAVERSED, TRAVERSAL = 6, np.linspace(-3, 3, 7)  # dimensions of z_what; their values
+SPRITES = 4000  # glimpses in the projector: TensorBoard takes a sprite image of at most 8192 pixels
+SPRITE_SIZE = 28  # pixels
+
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1120px; margin: 2em auto; padding: 0 1em; }}
+img {{ max-width: 100%; }} figure {{ margin: 2em 0; }} figcaption {{ color: #555; }}
+pre {{ background: #f4f4f4; padding: 1em; overflow-x: auto; }}
+</style></head><body><h1>{title}</h1><pre>{numbers}</pre>
+<p>Accuracies, precisions, IoU and index are fractions; errors of counts are in objects, of centres in
+pixels, of pixels in squared units of full brightness; the ELBO and its parts are in nats.</p>
+{figures}
+</body></html>
+"""
+
+
+def make_figures(model: Predictor, scene: Scene, split: Split, history: list[dict]) -> dict:
+    """The figures of a report by name: pairs of a caption and a matplotlib figure.
+
+    Args:
+        model: `AIR` or `serving.ServedModel`; the latter has no prior to sample from.
+        scene: of all the split's images, as arrays.
+        split: images.
+        history: evaluations while training, may be empty.
+    """
+    labelled = split.labelled()
+    errors = metrics.pixel_mse(split.float_images(), scene.reconstructions)
+    wrong = np.flatnonzero(labelled & (scene.counts != split.counts))
+    ranked = wrong if labelled.any() else np.arange(len(split))
+    worst = ranked[np.argsort(-errors[ranked])][:SHOWN]
+    first = np.flatnonzero(split.counts)[:SHOWN]  # of unknown ones too
+    shape = split.image_shape
+    result = {
+        "progress": (
+            "Step by step: the reconstruction so far, what the step looked at, what it decoded.",
+            progress(model, scene, split, first),
+        ),
+        "counts": (
+            "How many objects the images are given.",
+            plots.count_histogram(scene.counts, scene.boxes.shape[1]),
+        ),
+        "where": (
+            "Where each step finds its objects.",
+            plots.where_heat_map(scene.z_where, scene.counts, shape),
+        ),
+        "traversal": (
+            "One number of z_what changed at a time, those that vary most, the others as inferred.",
+            traversal(model, scene, shape),
+        ),
+    }
+    if labelled.any():
+        matrix = metrics.confusion_matrix(scene.counts[labelled], split.counts[labelled])
+        result["confusion"] = ("True and inferred counts.", plots.confusion(matrix))
+    if history and history[-1]["count_accuracy"] is not None:
+        caption = "Count accuracy on held-out images while training."
+        result["accuracy"] = (caption, plots.accuracy_over_training(history))
+    if isinstance(model, AIR):
+        counts = np.repeat(np.arange(1, model.config.max_objects + 1), SAMPLE_COLUMNS)
+        samples = np.asarray(model.generate(len(counts), counts=counts))
+        caption = (
+            f"Samples from the prior, given 1 to {model.config.max_objects} objects: one row per count."
+        )
+        result["samples"] = (caption, plots.picture_grid(samples, SAMPLE_COLUMNS))
+    if len(worst):
+        of = f"the {len(wrong):,} images counted wrong" if labelled.any() else "all images"
+        caption = f"Failures: the worst reconstructions of {of}."
+        result["failures"] = (caption, progress(model, scene, split, worst))
+    return result
+
+
+def progress(model: Predictor, scene: Scene, split: Split, chosen: np.ndarray):
+    """The progress figure of the chosen images, with both counts above each."""
+    part, seen = split[chosen], Scene(*(values[chosen] for values in scene))
+    images, drawn = part.float_images(), canvases(model, seen)
+    glimpses, recons = (
+        np.stack([attend(image, where) for image, where in zip(each, _steps(seen.z_where))], axis=1)
+        for each in ([images] * drawn.shape[1], _steps(np.diff(drawn, axis=1)))
+    )
+    titles = [
+        f"image {i}: " + (f"{true} there, " if true != UNKNOWN else "") + f"{found} found"
+        for i, true, found in zip(chosen, part.counts, seen.counts)
+    ]
+    windows = np.asarray(boxes(seen.z_where, split.image_shape))
+    return plots.progress(images, drawn, windows, glimpses, recons, seen.scores, seen.counts, titles)
+
+
+def _steps(values: np.ndarray) -> list[np.ndarray]:
+    """`(B, N, ...)` as N times `(B, ...)`."""
+    return list(np.moveaxis(values, 1, 0))
+
+
+def attend(images: np.ndarray, z_where: np.ndarray) -> np.ndarray:
+    """The glimpses at `z_where (B, 3)`, `(B, SPRITE_SIZE, SPRITE_SIZE, C)`."""
+    return np.asarray(keras.ops.convert_to_numpy(Attend(SPRITE_SIZE)(images, z_where)))
+
+
+def traversal(model: Predictor, scene: Scene, image_shape):
+    """What the first object found turns into along the dimensions of z_what that vary most."""
+    present = np.arange(scene.z_what.shape[1]) < scene.counts[:, None]
+    codes = scene.z_what[present] if present.any() else scene.z_what[:1, 0]
+    dimensions = np.argsort(-codes.var(axis=0))[:TRAVERSED]
+    z_what = np.tile(codes[0], (len(dimensions), len(TRAVERSAL), 1))
+    for row, dimension in enumerate(dimensions):
+        z_what[row, :, dimension] = TRAVERSAL
+    shape = len(dimensions) * len(TRAVERSAL), scene.z_what.shape[1]
+    scale = ModelConfig().scale_prior[0]  # any will do: the glimpse is cut out again
+    where = np.tile(np.float32([scale, 0.0, 0.0]), (*shape, 1))
+    what = np.repeat(z_what.reshape(shape[0], 1, -1), shape[1], axis=1)
+    drawn = np.asarray(model.decode(np.ones(shape[0], np.int32), what, where))
+    glimpses = attend(drawn, where[:, 0])
+    return plots.traversal(
+        glimpses.reshape(len(dimensions), len(TRAVERSAL), *glimpses.shape[1:]), TRAVERSAL, dimensions
+    )
+
+
+def write_page(title: str, numbers: dict, captioned: dict, folder: Path) -> None:
+    """Writes `figures/NAME.png`, and `report.html` with the figures inside of it."""
+    (folder / "figures").mkdir()
+    parts = []
+    for name, (caption, figure) in captioned.items():
+        path = folder / "figures" / f"{name}.png"
+        figure.savefig(path, dpi=plots.DPI)
+        data = base64.b64encode(path.read_bytes()).decode()
+        caption = html.escape(caption)
+        parts.append(
+            f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{caption}</figcaption></figure>"
+        )
+    page = PAGE.format(
+        title=html.escape(title), numbers=html.escape(table(numbers)), figures="\n".join(parts)
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def object_labels(scene: Scene, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The inferred objects: their image, step and the label of the true object they match, or -1."""
+    image_of, step_of, labels = [], [], []
+    for i, (count, true_count) in enumerate(zip(scene.counts, split.counts)):
+        found = np.full(count, -1)
+        there = split.boxes[i, : max(0, true_count)]
+        rows, columns = metrics.match_pairs(scene.boxes[i, :count], there)
+        found[rows] = split.labels[i, columns]
+        image_of.extend([i] * count)
+        step_of.extend(range(count))
+        labels.extend(found)
+    return np.array(image_of, int), np.array(step_of, int), np.array(labels, int)
+
+
+def write_projector(scene: Scene, split: Split, folder: Path) -> int:
+    """Writes z_what, labels and pictures of up to SPRITES objects for TensorBoard's projector.
+
+    Args:
+        scene: of the split's images, as arrays.
+        split: images.
+        folder: the run's, which TensorBoard reads.
+
+    Returns:
+        The number of objects; without any, nothing is written.
+    """
+    image_of, step_of, labels = (values[:SPRITES] for values in object_labels(scene, split))
+    if not len(labels):
+        return 0
+    glimpses = attend(split[image_of].float_images(), scene.z_where[image_of, step_of])
+    rows = (f"{label}\t{step + 1}\t{i}" for i, step, label in zip(image_of, step_of, labels))
+    target = folder / "projector"
+    target.mkdir(exist_ok=True)
+    names = "z_what.tsv", "metadata.tsv", "sprites.png"
+    codes, metadata, sprites = parts = [target / f".{name}.part" for name in names]
+    np.savetxt(codes, scene.z_what[image_of, step_of], "%.5g", delimiter="\t")
+    metadata.write_text("\n".join(["digit\tstep\timage", *rows]) + "\n")
+    _sprites(glimpses).save(sprites, "png")
+    for part, name in zip(parts, names):
+        os.replace(part, target / name)
+
+    config = projector.ProjectorConfig()
+    embedding = config.embeddings.add()
+    embedding.tensor_name, embedding.tensor_path = "z_what", "projector/z_what.tsv"
+    embedding.metadata_path = "projector/metadata.tsv"
+    embedding.sprite.image_path = "projector/sprites.png"
+    embedding.sprite.single_image_dim.extend([SPRITE_SIZE, SPRITE_SIZE])
+    projector.visualize_embeddings(str(folder), config)
+    return len(labels)
+
+
+def _sprites(glimpses: np.ndarray) -> Image.Image:
+    """`(n, h, w, C)` row by row in a square of pictures."""
+    side = int(np.ceil(np.sqrt(len(glimpses))))
+    sheet = Image.new("RGB", (side * SPRITE_SIZE, side * SPRITE_SIZE))
+    for i, glimpse in enumerate(glimpses):
+        place = i % side * SPRITE_SIZE, i // side * SPRITE_SIZE
+        sheet.paste(drawing.enlarge(glimpse, SPRITE_SIZE, SPRITE_SIZE), place)
+    return sheet

@@ -1,0 +1,139 @@
+"""The number of objects n: its posterior q(n), and its prior p(n), which may be annealed or learned.
+
+The presences z_pres_1, z_pres_2, ... are 1 until the first 0, so they are a number n in 0..N.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from air_tf.config import RHO_COORDINATES, RHO_PRESETS, ModelConfig, RhoSchedule
+
+tfd = tfp.distributions
+
+
+def logit(rho: float) -> float:
+    """log(rho / (1 - rho))."""
+    return float(np.log(rho) - np.log1p(-rho))
+
+
+class RhoLogit(keras.optimizers.schedules.LearningRateSchedule):
+    """The logit of rho at a training step, along a `RhoSchedule`.
+
+    The logit keeps what a float32 probability cannot: 1 - 1e-15 is not 1.
+    """
+
+    def __init__(self, schedule: RhoSchedule):
+        self.schedule = schedule
+        to_coordinate = {
+            "probability": lambda rho: rho,
+            "log_probability": np.log,
+            "odds": lambda rho: rho / (1 - rho),
+            "log_odds": logit,
+        }[schedule.coordinate]
+        self.start, self.end = to_coordinate(schedule.start), to_coordinate(schedule.end)
+
+    def __call__(self, step):
+        schedule = self.schedule
+        done = tf.maximum(tf.cast(step, tf.int64) - schedule.hold, 0) // schedule.division
+        share = tf.minimum(tf.cast(done * schedule.division, tf.float32) / schedule.steps, 1.0)
+        if schedule.coordinate == "probability":
+            # each summed by itself: neither rho nor 1 - rho loses its digits near 0
+            rho = (1 - share) * self.start + share * self.end
+            return tf.math.log(rho) - tf.math.log(
+                (1 - share) * (1 - self.start) + share * (1 - self.end)
+            )
+        value = (1 - share) * self.start + share * self.end
+        if schedule.coordinate == "log_probability":
+            return value - tf.math.log(-tf.math.expm1(value))
+        return tf.math.log(value) if schedule.coordinate == "odds" else value
+
+    def get_config(self):
+        return dataclasses.asdict(self.schedule)
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(RhoSchedule(**config))
+
+
+def rho_schedule(config: ModelConfig) -> RhoLogit | None:
+    """The schedule that the config names; None for a fixed or a learned prior."""
+    name = config.rho_schedule
+    if name in RHO_PRESETS:
+        return RhoLogit(RHO_PRESETS[name])
+    if name in RHO_COORDINATES:
+        coordinate = RHO_COORDINATES[name]
+        return RhoLogit(
+            RhoSchedule(config.rho_start, config.rho, config.rho_steps, coordinate, config.rho_hold)
+        )
+    return None
+
+
+def count_posterior(pres_logits: tf.Tensor) -> tfd.Categorical:
+    """q(n | x) = (product over i <= n of pi_i) (1 - pi_{n+1}), without the last factor for n = N.
+
+    Args:
+        pres_logits: `(..., N)`; pi_i = sigmoid(pres_logits_i) is the probability of object i, given
+            that all objects before it are present.
+
+    Returns:
+        A categorical over 0..N, batch shape `(...)`.
+    """
+    log_present = tf.cumsum(tf.math.log_sigmoid(pres_logits), axis=-1)
+    log_stop = tf.math.log_sigmoid(-pres_logits)
+    first, last = tf.zeros_like(log_stop[..., :1]), log_present[..., -1:]
+    logits = tf.concat([first, log_present[..., :-1]], axis=-1) + log_stop
+    return tfd.Categorical(logits=tf.concat([logits, last], axis=-1))
+
+
+def count_prior(rho_logit, max_objects: int) -> tfd.Categorical:
+    """The truncated geometric, p(n) = rho^n (1 - rho) for n < N and rho^N for n = N.
+
+    Args:
+        rho_logit: scalar, log(rho / (1 - rho)), which is exact for rho near 0 and near 1.
+        max_objects: N.
+    """
+    rho_logit = tf.cast(rho_logit, tf.float32)
+    count = tf.range(max_objects + 1, dtype=tf.float32)
+    stop = tf.where(count < max_objects, tf.math.log_sigmoid(-rho_logit), 0.0)
+    return tfd.Categorical(logits=count * tf.math.log_sigmoid(rho_logit) + stop)
+
+
+def at_least(count: tfd.Categorical) -> tf.Tensor:
+    """The probabilities that n >= 1, ..., n >= N: `(..., N)`."""
+    return tf.cumsum(count.probs_parameter(), axis=-1, reverse=True)[..., 1:]
+
+
+class CountPrior(keras.layers.Layer):
+    """p(n), whose rho may depend on the training step or be learned.
+
+    Args:
+        config: `ModelConfig`.
+    """
+
+    def __init__(self, config: ModelConfig, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.schedule = rho_schedule(config)
+        self.rho_logit = logit(config.rho)
+        if config.rho_schedule == "learned":
+            initial = keras.initializers.Constant(self.rho_logit)
+            self.rho_logit = self.add_weight(shape=(), initializer=initial, name="rho_logit")
+        self.built = True
+
+    def logit_at(self, train_step=None) -> tf.Tensor:
+        """The logit of rho after `train_step` steps; None: outside of training, without a schedule."""
+        if self.schedule is not None and train_step is not None:
+            return self.schedule(train_step)
+        rho_logit = tf.convert_to_tensor(self.rho_logit, tf.float32)
+        if train_step is None:
+            return rho_logit
+        learning = tf.cast(train_step >= self.config.rho_hold, tf.float32)
+        return learning * rho_logit + (1.0 - learning) * tf.stop_gradient(rho_logit)
+
+    def at(self, train_step=None) -> tfd.Categorical:
+        """p(n), a categorical over 0..N, after `train_step` steps."""
+        return count_prior(self.logit_at(train_step), self.config.max_objects)

@@ -1,0 +1,220 @@
+"""What a model sees in picture files: tables and drawn pictures.
+
+Each finished batch is added to `progress.jsonl`, one line per picture. A job that was stopped goes on
+from there, and the tables are made from it, so that memory holds one batch of pictures at a time.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import tyro
+from PIL import Image
+from tqdm import tqdm
+
+import air_tf
+from air_tf import drawing
+from air_tf.air import AIR
+from air_tf.folders import PROGRESS, RESULT
+from air_tf.image_files import as_png, read_picture, shrunk, turned_for
+from air_tf.paths import as_text, shown
+from air_tf.prediction.tables import Prediction, parsed, picture_name, write_tables
+from air_tf.scene import Scene
+from air_tf.training.run_folder import json_text
+
+LARGEST_BATCH = 512  # pictures, of up to 3 MB each
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """Count and box the objects in PNG and JPEG files.
+
+    A job that was stopped goes on where it was when the same command is given again.
+    Exit status: 0 when all were read, 1 when some were skipped, 2 when there is nothing to do.
+    """
+
+    images: tyro.conf.Positional[tuple[str, ...]]
+    """Files, folders, or globs in quotes."""
+
+    model: str = ""
+    """A run or a SavedModel (default: the newest export in exports/air, else pretrained/)."""
+
+    out: str = "predictions"
+    """Folder to write: predictions.csv (one line per picture), predictions.json (boxes in COCO's layout,
+    pixels), pictures/ (with the boxes drawn; large ones are shrunk). It has to be new, or hold an
+    earlier result that nobody has changed, which is replaced. In predictions.csv, a file name that a
+    spreadsheet would take for a formula, because it begins with = + - @ or white space, gets a ' in
+    front, and so does one that begins with '. Bytes of a name that are no UTF-8 are written as \\xNN."""
+
+    boxes: Literal["tight", "window"] = "tight"
+    """tight: the ink of each object; window: the glimpse that it was seen in."""
+
+    invert: Literal["auto", "yes", "no"] = "auto"
+    """auto: a picture whose ground hides its objects from the model: a light one from a model of light
+    objects, say."""
+
+    pictures: bool = True
+    """Whether to draw the pictures."""
+
+    batch_size: int = 64
+    """Pictures at a time, 512 at most."""
+
+
+class Done(NamedTuple):
+    """How many pictures a job has predicted, and how many it has skipped."""
+
+    predicted: int = 0
+    skipped: int = 0
+
+    def plus(self, predictions: list[Prediction]) -> "Done":
+        skipped = sum(prediction.skipped for prediction in predictions)
+        return Done(self.predicted + len(predictions) - skipped, self.skipped + skipped)
+
+
+def predict(model, paths: list[Path], config: PredictConfig, folder: Path) -> Done:
+    """Fills `folder/result` with what the model sees in the files, or goes on with doing so.
+
+    Args:
+        model: `AIR` or `serving.ServedModel`.
+        paths: of the files; one that cannot be read is skipped, with a line on the terminal.
+        config: `PredictConfig`.
+        folder: what `folders.writing` yields.
+
+    Raises:
+        ValueError: none of the files can be read.
+    """
+    result, total, size = folder / RESULT, len(paths), config.batch_size
+    done = resume(
+        folder, job_of(model, paths, config), [len(paths[i : i + size]) for i in range(0, total, size)]
+    )
+    if config.pictures:
+        (result / "pictures").mkdir(exist_ok=True)
+    turned = {"auto": turned_for(model), "yes": np.invert, "no": np.asarray}[config.invert]
+    bar = tqdm(total=total, initial=sum(done), unit=" pictures", dynamic_ncols=True)
+    try:
+        with bar, open(folder / PROGRESS, "a") as progress:
+            for start in range(sum(done), total, size):
+                batch = []
+                for prediction, picture in see(model, paths[start : start + size], turned, config.boxes):
+                    if config.pictures and picture is not None:
+                        name = picture_name(done.plus(batch).predicted, paths[start + len(batch)])
+                        boxes = np.clip(np.nan_to_num(np.array(prediction.boxes, float)), 0, 1)
+                        drawn = drawing.draw_boxes(Image.fromarray(picture), boxes)
+                        drawn.save(result / "pictures" / name)
+                    batch.append(prediction)
+                progress.writelines(f"{json_text(dataclasses.asdict(each))}\n" for each in batch)
+                progress.flush()
+                done = done.plus(batch)
+                bar.update(len(batch))
+        if not done.predicted:
+            raise ValueError(f"Expected a picture that can be read. Received: {total} that cannot.")
+        write_tables(folder / PROGRESS, result)
+    except BaseException:
+        if done.predicted:
+            kept = (
+                f"{sum(done):,} of {total:,} pictures are done, with which the same command will go on."
+            )
+            print(kept, file=sys.stderr)
+        else:
+            (folder / PROGRESS).unlink()
+        raise
+    return done
+
+
+def job_of(model, paths: list[Path], config: PredictConfig) -> str:
+    """A hash of what a result depends on: model, flags, and the pictures' names, sizes and times."""
+    free = {"images", "model", "out"}
+    flags = {name: value for name, value in dataclasses.asdict(config).items() if name not in free}
+    digest = hashlib.sha256(json.dumps([air_tf.__version__, flags]).encode())
+    digest.update(fingerprint(model))
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found = path.stat()
+            digest.update(b"%b\0%d\0%d\0" % (os.fsencode(path), found.st_size, found.st_mtime_ns))
+    return digest.hexdigest()
+
+
+def fingerprint(model) -> bytes:
+    """A hash of a model: of its config and weights, or of the files of a `serving.ServedModel`."""
+    digest = hashlib.sha256()
+    if isinstance(model, AIR):
+        digest.update(json.dumps(model.get_config()).encode())
+        for weights in model.get_weights():
+            digest.update(np.ascontiguousarray(weights))
+    else:
+        for path in sorted(model.folder.rglob("*")):
+            if path.is_file():
+                digest.update(as_text(path.relative_to(model.folder)).encode() + b"\0")
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.digest()
+
+
+def resume(folder: Path, job: str, batches: list[int]) -> Done:
+    """Opens a job: keeps what the same job has finished in whole batches, and deletes what is another's.
+
+    Batches stay whole because a model's last digits may depend on what it sees at the same time.
+
+    Args:
+        folder: what `folders.writing` yields.
+        job: what `job_of` returns.
+        batches: the number of pictures of each.
+    """
+    header, done = f"{json.dumps({'job': job})}\n".encode(), Done()
+    with open(folder / PROGRESS, "a+b") as file:
+        file.seek(0)
+        if (first := file.readline()) == header:
+            end = len(header)
+            with contextlib.suppress(ValueError):  # a line that was damaged, or cut short
+                for size in batches:
+                    lines = list(itertools.islice(file, size))
+                    if len(lines) < size or not lines[-1].endswith(b"\n"):
+                        break
+                    done = done.plus([parsed(line) for line in lines])
+                    end += sum(map(len, lines))
+            file.truncate(end)
+        else:
+            if first:
+                print("Starting anew: the unfinished job was of another model, other pictures or flags.")
+            shutil.rmtree(folder / RESULT)
+            (folder / RESULT).mkdir()
+            file.truncate(0)
+            file.write(header)
+    if sum(done):
+        print(f"Going on: {sum(done):,} of {sum(batches):,} pictures are done.", flush=True)
+    return done
+
+
+def see(
+    model, paths: list[Path], turned: Callable[[np.ndarray], np.ndarray], boxes: str
+) -> Iterator[tuple[Prediction, np.ndarray | None]]:
+    """Yields the prediction of each file and its picture, shrunk; None of a file that is skipped."""
+    pictures, sizes = {}, {}
+    for path in paths:
+        try:
+            picture = read_picture(path)
+            pictures[path], sizes[path] = shrunk(picture), picture.shape[:2]
+        except ValueError as error:
+            tqdm.write(f"{shown(str(error))}: skipped.", file=sys.stderr)
+    seen = {}
+    if pictures:
+        scene = model.infer_encoded([as_png(turned(picture)) for picture in pictures.values()])
+        scene = Scene(*map(np.asarray, scene))
+        of_each = scene.tight_boxes if boxes == "tight" else scene.boxes
+        seen = dict(zip(pictures, zip(scene.counts.tolist(), scene.count_probs, of_each, scene.scores)))
+    for path in paths:
+        if path not in seen:
+            yield Prediction(as_text(path), skipped=True), None
+            continue
+        count, probs, of_picture, scores = seen[path]
+        expected = float(np.arange(len(probs)) @ probs)
+        numbers = float(probs[count]), expected, of_picture[:count].tolist(), scores[:count].tolist()
+        yield Prediction(as_text(path), False, sizes[path], count, *numbers), pictures[path]

@@ -1,0 +1,234 @@
+"""Training from config to metrics: the loop between evaluations, checkpoints and signals."""
+
+import contextlib
+import dataclasses
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from air_tf import drawing
+from air_tf.air import AIR
+from air_tf.config import Config, ModelConfig
+from air_tf.data import Dataset, Split, check_batch_size, load_splits
+from air_tf.evaluation import metrics
+from air_tf.evaluation.evaluate import evaluate, infer_all
+from air_tf.scene import Scene
+from air_tf.training import run_folder
+from air_tf.training.trainer import STEP_METRICS, Trainer, is_chief, make_strategy
+
+FEWEST_TO_COLLAPSE = 20  # held-out images, below which the same count for all says nothing
+SAMPLE_IMAGES = 12  # shown in samples.png and TensorBoard
+
+
+class Stopped(Exception):
+    """A signal asked to stop; what was reached is saved. `args` are (message, signal number)."""
+
+
+@contextlib.contextmanager
+def stop_signals():
+    """Yields a list that SIGTERM and Ctrl-C append to, once; a second one acts at once."""
+    received, previous = [], {}
+
+    def note(number, frame):
+        received.append(number)
+        for each, handler in previous.items():
+            signal.signal(each, handler)
+
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous[number] = signal.signal(number, note)
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def train(config: Config) -> tuple[Path, dict]:
+    """Trains, evaluates and leaves a run's folder.
+
+    Returns:
+        The folder, and what stands in its `metrics.json`.
+
+    Raises:
+        ValueError: bad config or data, or a run that cannot be resumed.
+        Diverged: the loss is no longer finite.
+        Stopped: by SIGTERM or Ctrl-C, after a checkpoint.
+    """
+    strategy = make_strategy()  # collective operations must be set up first
+    dataset = load_splits(config.data)
+    check_labels_and_digits(config, dataset)
+    config = dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, digits=dataset.digits),
+        model=dataclasses.replace(config.model, **dataset.model_fields),
+    )
+    print(dataset.description, flush=True)
+    check_batch_size(config.training.batch_size, strategy.num_replicas_in_sync)
+    images = dataset.compose if config.training.fresh_images else dataset.splits["train"].images
+    trainer = Trainer(config, images, strategy)  # before anything is written: it may refuse the config
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(stop_signals())
+        # All workers of a strategy compute the same; only the chief's files are kept.
+        if is_chief(strategy):
+            folder = stack.enter_context(run_folder.opened(config, dataset.fingerprint))
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        resume = config.run.resume and run_folder.folder_to_resume(config)
+        config_text = run_folder.write_config(config, dataset.fingerprint, folder)
+        if resume and run_folder.restore(trainer.checkpoint, resume):
+            print(f"Going on from step {trainer.step:,} of {folder}.", flush=True)
+        else:
+            print(f"Training {config.training.steps:,} steps in {folder}.", flush=True)
+        try:
+            with tf.summary.create_file_writer(str(folder)).as_default():
+                tf.summary.text("config", f"```\n{config_text}\n```", step=trainer.step)
+                ms_per_step = _train(trainer, dataset.splits["test"], folder, stop)
+        except tf.errors.OpError as error:  # a full disk under TensorBoard's events, a lost worker
+            reason = str(error).partition("\n")[0]
+            raise OSError(
+                f"Training ended early: {reason}. --resume goes on from the last checkpoint of {folder}."
+            ) from error
+        results = {
+            **final_metrics(trainer.model, dataset),
+            "steps": trainer.step,
+            "seconds": float(trainer.seconds),
+            "ms_per_step": ms_per_step,
+            "seed": config.training.seed,
+            "dataset": config.data.dataset,
+            "digits": config.data.digits,
+        }
+        rows = draw_samples(trainer.model, dataset.splits["test"])
+        drawing.samples_picture(rows, config.model.image_shape[1]).save(folder / "samples.png")
+        run_folder.write_json(results, folder / "metrics.json")
+        return folder, results
+
+
+def check_labels_and_digits(config: Config, dataset: Dataset) -> None:
+    """Raises ValueError if the settings need labels or digits that the data set lacks."""
+    if config.training.stop_at_accuracy and not dataset.splits["test"].labelled().any():
+        raise ValueError("Expected images with counts for stop_at_accuracy. Received: none has one.")
+    given = config.model.scale_prior != ModelConfig.scale_prior
+    if config.data.object_size and given:
+        raise ValueError(
+            "Expected either --object-size or --scale-prior. Received: "
+            f"{config.data.object_size:g} and {config.model.scale_prior}."
+        )
+    if config.training.fresh_images and dataset.compose is None:
+        raise ValueError(
+            f"Expected --dataset multi_mnist for fresh_images. Received: {config.data.dataset}."
+        )
+
+
+def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> float:
+    """Runs the steps that are left, with evaluations, checkpoints and a progress bar.
+
+    Args:
+        trainer: `Trainer`, at the step to go on from.
+        held_out: images to evaluate on.
+        folder: the run's.
+        stop: signals received so far.
+
+    Returns:
+        The median time of a step, in ms; when no step was left, the mean over all there were.
+
+    Raises:
+        Stopped: a signal was received.
+    """
+    training = trainer.config.training
+    intervals = training.steps_per_call, training.evaluate_every, training.checkpoint_every
+    part = held_out[: training.evaluation_images]
+    shown, call_ms = {}, []
+    ms_per_step = 1000 * float(trainer.seconds) / max(trainer.step, 1)
+    last = next((r for r in run_folder.read_history(folder) if r["step"] == trainer.step), None)
+    reached = last is not None and 0 < training.stop_at_accuracy <= (last["count_accuracy"] or 0)
+    trainer.start()
+    opened = folder.stat()
+    with tqdm(total=training.steps, initial=trainer.step, unit=" steps", dynamic_ncols=True) as bar:
+        while trainer.step < training.steps and not reached:
+            if trainer.any_worker(bool(stop)):
+                trainer.save(folder)
+                number = stop[0] if stop else signal.SIGTERM
+                saved = f"step {trainer.step:,} is saved in {folder}; --resume goes on."
+                raise Stopped(f"Stopped by {signal.Signals(number).name}: {saved}", int(number))
+            run_folder.check_in_place(folder, opened)
+            target = min(training.steps, *(every * (trainer.step // every + 1) for every in intervals))
+            num_steps, started = target - trainer.step, time.perf_counter()
+            values = trainer.run(num_steps)
+            call_ms.append(1000 * (time.perf_counter() - started) / num_steps)
+            ms_per_step = float(np.median(call_ms[1:] or call_ms))  # the first call compiles
+
+            scalars = dict(zip(STEP_METRICS, values.mean(axis=0)), ms_per_step=call_ms[-1])
+            scalars["learning_rate"] = float(trainer.optimizer.learning_rate)
+            scalars["rho"] = trainer.model.rho(target)
+            write_scalars("train", scalars, target)
+            shown |= {"ELBO": f"{scalars['elbo']:.1f}", "ms/step": f"{ms_per_step:.1f}"}
+            if target % training.evaluate_every == 0 or target == training.steps:
+                seen = look(trainer, part, target, folder)
+                accuracy = seen["count_accuracy"]
+                if accuracy is None:
+                    shown["objects"] = f"{seen['mean_count']:.2f}"
+                else:
+                    shown["count accuracy"] = f"{accuracy:.1%}"
+                    reached = 0 < training.stop_at_accuracy <= accuracy
+            bar.set_postfix(shown, refresh=False)
+            bar.update(num_steps)
+            if reached or target % training.checkpoint_every == 0 or target == training.steps:
+                trainer.save(folder)
+                tf.summary.flush()
+    return ms_per_step
+
+
+def look(trainer: Trainer, held_out: Split, step: int, folder: Path) -> dict:
+    """Evaluates, writes what is seen to the run's folder, and returns the metrics."""
+    evaluation, config = evaluate(trainer.model, held_out), trainer.config.model
+    write_scalars("held_out", evaluation.metrics, step)
+    record = {"step": step, "seconds": float(trainer.seconds), **evaluation.metrics}
+    run_folder.append_history(record, folder)
+    rows = draw_samples(trainer.model, held_out)
+    tf.summary.image("scenes", rows, step=step, max_outputs=SAMPLE_IMAGES)
+    collapse = len(held_out) >= FEWEST_TO_COLLAPSE and metrics.collapsed(
+        evaluation.scene.counts, config.max_objects
+    )
+    if collapse and step >= min(config.warm_start_steps, trainer.config.training.steps):
+        tqdm.write(f"Collapse at step {step:,}: {collapse}.", file=sys.stderr)
+    return evaluation.metrics
+
+
+def final_metrics(model: AIR, dataset: Dataset) -> dict:
+    """The metrics of `test`, and below their own names those of further held-out splits."""
+    held_out = {name: split for name, split in dataset.splits.items() if name != "train"}
+    results = {name: evaluate(model, split).metrics for name, split in held_out.items()}
+    return results.pop("test") | results
+
+
+def write_scalars(prefix: str, values: dict, step: int) -> None:
+    """Writes a dictionary of numbers, or of such dictionaries, to TensorBoard."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            write_scalars(f"{prefix}/{name}", value, step)
+        elif value is not None:
+            tf.summary.scalar(f"{prefix}/{name}", value, step=step)
+
+
+def draw_samples(model: AIR, split: Split) -> np.ndarray:
+    """The scenes of the split's first images, a row each, of which only the first is an empty one;
+    without labels those of the first images, then of the worst reconstructed."""
+    chosen = [*np.flatnonzero(split.counts == 0)[:1], *np.flatnonzero(split.counts)][:SAMPLE_IMAGES]
+    if not split.labelled().any():
+        recons = infer_all(model, split).reconstructions
+        worst = np.argsort(-metrics.pixel_mse(split.float_images(), recons))
+        chosen = [*chosen[: SAMPLE_IMAGES // 2], *worst[: SAMPLE_IMAGES // 2]]
+    images = split[chosen].float_images()
+    steps = model.posterior_means(images)
+    glimpses, recons = (
+        np.stack([getattr(step, name) for step in steps], axis=1)
+        for name in ("glimpse", "glimpse_recon")
+    )
+    scene = Scene(*(values.numpy() for values in model.scene(steps)))
+    return drawing.scene_rows(images, scene, glimpses, recons)

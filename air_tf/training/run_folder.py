@@ -1,0 +1,365 @@
+"""A run's folder: its config, its lock and its checkpoints.
+
+runs/NAME/{config.json, history.jsonl, metrics.json, samples.png, checkpoints/, events...}
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import filelock
+import keras
+import pydantic
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from air_tf import validation
+from air_tf.air import AIR
+from air_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
+from air_tf.paths import expand
+
+CHECKPOINTS_KEPT = 3
+# Fields that a resumed run may change: where things are, how long to train, how often to look.
+PLACES = {"mnist", "cache_dir", "images", "omniglot"}
+FREE_FIELDS = PLACES | {
+    "steps", "steps_per_call", "evaluate_every", "evaluation_images", "checkpoint_every",
+    "stop_at_accuracy",
+}  # fmt: skip
+
+
+LOCK, CONFIG = ".lock", "config.json"
+NEVER_BEGUN = {LOCK, f".{CONFIG}.part"}  # all that a run has that was killed before it began
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """What `config.json` holds of a run's settings and data; it has more, for people to read."""
+
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    digits_fingerprint: str
+
+
+class Evaluated(pydantic.BaseModel, extra="allow", strict=True, allow_inf_nan=False):
+    """A line of `history.jsonl`; it has more metrics."""
+
+    step: Annotated[int, pydantic.Field(ge=0)]
+    seconds: float = 0.0
+    count_accuracy: float | None = None
+    count_accuracy_by_count: dict[Annotated[str, pydantic.Field(pattern=r"^[0-9]{1,4}$")], float] = {}
+
+
+@contextlib.contextmanager
+def opened(config: Config, fingerprint: str) -> Iterator[Path]:
+    """Holds the folder that `config.run` names: a new one, or the one to go on with.
+
+    A folder in which no run has begun counts as new.
+
+    Args:
+        config: `Config`.
+        fingerprint: of the digits.
+
+    Yields:
+        The folder, which no other training can open meanwhile.
+
+    Raises:
+        ValueError: a new run's name is taken; a run to resume is not there, has another config, or is
+            being trained.
+    """
+    if config.run.resume:
+        folder = folder_to_resume(config)
+        held = _lock(folder)
+    else:
+        folder, held = _hold_new(config)
+    with held:
+        if config.run.resume:
+            check_same_config(config, fingerprint, folder)
+            remove_unfinished(folder)
+        yield folder
+
+
+def _hold_new(config: Config) -> tuple[Path, filelock.BaseFileLock]:
+    """A folder for a new run, and its lock."""
+    name, runs_dir = config.run.name, expand(config.run.runs_dir)
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    base = base_name(config)
+    for candidate in [name] if name else (f"{base}-{i}" if i > 1 else base for i in itertools.count(1)):
+        folder = runs_dir / candidate
+        with contextlib.suppress(FileExistsError):  # a file
+            folder.mkdir(exist_ok=True)
+            if _is_new(folder):
+                try:
+                    held = _lock(folder)
+                except ValueError:
+                    if name:
+                        raise
+                    continue
+                if _is_new(folder):  # also after those who held it before
+                    return folder, held
+                held.release()
+    raise ValueError(
+        f"Expected the name of a new run. Received: {runs_dir / name}, which exists. "
+        "Give --resume to go on with it, or another --name."
+    )
+
+
+def _is_new(folder: Path) -> bool:
+    return {path.name for path in folder.iterdir()} <= NEVER_BEGUN
+
+
+def base_name(config: Config) -> str:
+    """The name, not numbered yet, of a run without one."""
+    parts = config.run.preset or config.data.dataset, config.data.digits, f"seed{config.training.seed}"
+    return "-".join(part for part in parts if part != "none")
+
+
+def folder_to_resume(config: Config) -> Path:
+    """The folder of the run that `config.run` names; without a name, of the newest one.
+
+    Raises:
+        ValueError: there is none, or it has no config.
+    """
+    runs_dir = expand(config.run.runs_dir)
+    folder = runs_dir / config.run.name if config.run.name else _newest(runs_dir, base_name(config))
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"Expected a run to resume. Received: {folder}, which has no {CONFIG}.")
+    return folder
+
+
+def _newest(runs_dir: Path, base: str) -> Path:
+    """The run with this name, or the last numbered one."""
+    numbered = re.compile(re.escape(base) + r"(?:-([0-9]{1,9}))?")
+    names = (path.parent.name for path in runs_dir.glob(f"*/{CONFIG}"))
+    matches = [match for name in names if (match := numbered.fullmatch(name))]
+    return runs_dir / max(matches, key=lambda m: int(m[1] or 1), default=[base])[0]
+
+
+def _lock(folder: Path) -> filelock.BaseFileLock:
+    """The run's lock, held until it is released.
+
+    Raises:
+        ValueError: another training holds it.
+    """
+    try:
+        held = filelock.FileLock(folder / LOCK, blocking=False)
+        held.acquire()
+        return held
+    except filelock.Timeout:
+        raise ValueError(
+            f"Expected a run that no other training is using. Received: {folder}."
+        ) from None
+
+
+def check_in_place(folder: Path, before: os.stat_result) -> None:
+    """Raises OSError if the folder is no longer the one it was `before`."""
+    with contextlib.suppress(OSError):
+        if os.path.samestat(folder.stat(), before):
+            return
+    raise OSError(
+        f"Expected the run's folder to stay in its place. Received: {folder}, which was removed or "
+        "renamed while training. If it was renamed, --resume --name NEW_NAME goes on with it."
+    )
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what a killed process or a full disk left of checkpoints that were being written."""
+    checkpoints = folder / "checkpoints"
+    for leftover in checkpoints.glob("step-*_temp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    whole = {f"step-{step}" for step in checkpoint_steps(folder)}
+    for part in checkpoints.glob("step-*.*"):
+        if part.name.partition(".")[0] not in whole:
+            part.unlink(missing_ok=True)
+
+
+def check_same_config(config: Config, fingerprint: str, folder: Path) -> None:
+    """Raises ValueError with the first field in which the run's config is another one."""
+    record = read_config(folder)
+    if record.digits_fingerprint != fingerprint:
+        raise ValueError(
+            f"Expected the digits or pictures with which {folder} was started. Received: others."
+        )
+    done = max(checkpoint_steps(folder), default=0)
+    if config.training.steps < done:
+        raise ValueError(
+            f"Expected at least the {done} steps that {folder} has. "
+            f"Received: steps={config.training.steps}."
+        )
+    saved = as_json(dataclasses.asdict(record))
+    for name, was, value in differences(saved, config, FREE_FIELDS):
+        raise ValueError(
+            f"Expected {name}={was!r}, with which {folder} was started. Received: {name}={value!r}."
+        )
+
+
+def differences(saved: dict, config: Config, free: set[str]) -> Iterator[tuple[str, Any, Any]]:
+    """Yields the fields that are others in a saved config: name, saved value, the config's.
+
+    Args:
+        saved: what `write_config` wrote; a field that it lacks had its default, a part that it lacks
+            is not compared.
+        config: `Config`.
+        free: names of fields that may differ.
+    """
+    defaults = as_json(dataclasses.asdict(Config()))
+    for part, values in as_json(dataclasses.asdict(config)).items():
+        for name, value in values.items() if part in saved and part != "run" else ():
+            was = saved[part].get(name, defaults[part][name])
+            if name not in free and was != value:
+                yield name, was, value
+
+
+def write_config(config: Config, fingerprint: str, folder: Path) -> str:
+    """Writes `config.json`, with digits, seed, versions and git commit, and returns its text."""
+    versions = {module.__name__: module.__version__ for module in (tf, keras, tfp)}
+    record = {
+        **dataclasses.asdict(config),
+        "seed": config.training.seed,
+        "digits": config.data.digits,
+        "digits_fingerprint": fingerprint,
+        "versions": {"python": platform.python_version(), **versions},
+        "git_commit": _git_commit(),
+    }
+    write_json(record, folder / CONFIG)
+    return json.dumps(record, indent=2)
+
+
+def _git_commit() -> str | None:
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def as_json(values):
+    """The values as they come back from JSON: tuples are lists."""
+    return json.loads(json.dumps(values))
+
+
+def read_json(path: Path):
+    """What `write_json` wrote."""
+    return json.loads(path.read_text())
+
+
+def read_config(folder: Path) -> RunRecord:
+    """What `write_config` wrote.
+
+    Raises:
+        ValueError: the file is not there, is damaged, or is no run's config.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ValueError(f"Expected the folder of a run, with a {CONFIG}. Received: {folder}.")
+    return validation.read_json(path, RunRecord, "the config of a run")
+
+
+def json_text(values, indent: int | None = None) -> str:
+    """The values as JSON, which knows neither NaN nor infinity: they become null."""
+    finite = json.loads(json.dumps(values), parse_constant=lambda name: None)
+    return json.dumps(finite, indent=indent, allow_nan=False)
+
+
+def write_json(values, path: Path) -> None:
+    """Writes `json_text` through a temporary file, so that what stands at `path` is always whole."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json_text(values, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def read_history(folder: Path) -> list[dict]:
+    """The evaluations while training, oldest first: `step`, `seconds` and the metrics of each.
+
+    What a resumed run evaluated again counts once. Lines that are damaged are left out.
+    """
+    path = folder / "history.jsonl"
+    by_step = {}
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
+        with contextlib.suppress(ValueError):
+            record = validation.parse_json(line, Evaluated, "an evaluation", str(path))
+            by_step[record.step] = record.model_dump()
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def append_history(record: dict, folder: Path) -> None:
+    """Adds an evaluation to `history.jsonl`."""
+    path = folder / "history.jsonl"
+    cut_short = path.exists() and not path.read_bytes().endswith(b"\n")
+    with open(path, "a") as file:
+        file.write("\n" * cut_short + json_text(record) + "\n")
+
+
+def checkpoint_steps(folder: Path) -> list[int]:
+    """The steps of the run's checkpoints on disk, in order."""
+    found = (folder / "checkpoints").glob("step-*.index")
+    return sorted(int(m[1]) for path in found if (m := re.fullmatch(r"step-([0-9]{1,18})", path.stem)))
+
+
+def checkpoint_paths(folder: Path) -> list[str]:
+    """The run's checkpoints on disk, oldest first."""
+    return [str(folder / "checkpoints" / f"step-{step}") for step in checkpoint_steps(folder)]
+
+
+def restore(checkpoint: tf.train.Checkpoint, folder: Path, partial: bool = False) -> str | None:
+    """Restores the newest checkpoint that can be read; says so when it is not the newest of all.
+
+    Args:
+        checkpoint: of objects whose variables all exist.
+        folder: the run's.
+        partial: whether the checkpoint may hold more than is asked for.
+
+    Returns:
+        The path of the checkpoint, or None when there is none.
+
+    Raises:
+        ValueError: there are checkpoints, but of another config or none that can be read.
+    """
+    paths = checkpoint_paths(folder)
+    for path in reversed(paths):
+        try:
+            status = checkpoint.read(path).expect_partial()  # no warnings when it does not match
+            status.assert_existing_objects_matched() if partial else status.assert_consumed()
+            return path
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+            reason = str(error).splitlines()[0]
+            # weights of another shape, in TensorFlow's words, or other weights
+            if "incompatible tensor" in reason or isinstance(error, AssertionError):
+                raise ValueError(
+                    f"Expected a checkpoint of the config in {folder / CONFIG}. "
+                    f"Received: {path} of another config: {reason}"
+                ) from error
+            print(f"Checkpoint {path} is damaged ({reason}): trying the one before.", file=sys.stderr)
+    if paths:
+        raise ValueError(f"Expected a readable checkpoint in {folder}. Received: {len(paths)} damaged.")
+    return None
+
+
+def load_model(folder: str | Path, rho: float | None = None) -> AIR:
+    """The model of a run, from its last checkpoint.
+
+    Args:
+        folder: the run's.
+        rho: prior over counts; None: the run's own.
+
+    Raises:
+        ValueError: the folder is no run, or the run has no checkpoint.
+    """
+    folder = expand(folder)
+    config = read_config(folder).model
+    if rho is not None:
+        config = dataclasses.replace(config, rho=rho, rho_schedule="fixed")
+    model = AIR(config)
+    if restore(tf.train.Checkpoint(model=model), folder, partial=True) is None:
+        raise ValueError(f"Expected a run with a checkpoint. Received: {folder}, which has none.")
+    return model

@@ -1,0 +1,40 @@
+import numpy as np
+
+from air_tf import drawing
+from air_tf.scene import Scene
+
+random = np.random.default_rng(0)
+
+
+def test_boxes_are_drawn_in_their_steps_colours():
+    boxes = np.array([[0.1, 0.2, 0.5, 0.6], [0.6, 0.6, 0.9, 0.9]])
+    picture = np.asarray(drawing.with_boxes(np.zeros((50, 50, 1)), boxes, zoom=2))
+    for step, (ymin, xmin, _, xmax) in enumerate(boxes * 100):
+        middle = round((xmin + xmax) / 2)
+        assert tuple(picture[round(ymin), middle]) == drawing.colour_of_step(step)
+    assert tuple(picture[30, 40]) == (0, 0, 0)  # inside of the first box
+
+
+def test_enlarge_clips_and_keeps_colours():
+    image = np.zeros((2, 2, 3))
+    image[0, 0], image[1, 1] = (2.0, 0.5, -1.0), np.nan
+    picture = np.asarray(drawing.enlarge(image, 4, 4))
+    np.testing.assert_array_equal(picture[:2, :2], np.broadcast_to([255, 128, 0], (2, 2, 3)))
+    np.testing.assert_array_equal(picture[2:, 2:], 0)
+
+
+def test_samples_picture_shows_every_image():
+    images = np.full((3, 20, 20, 1), 0.5)
+    scene = Scene(
+        counts=np.array([0, 1, 2]), count_probs=random.random((3, 3)),
+        boxes=np.tile([0.1, 0.2, 0.8, 0.2], (3, 2, 1)), tight_boxes=np.zeros((3, 2, 4)),
+        scores=random.random((3, 2)), reconstructions=random.random((3, 20, 20, 1)),
+        z_what=random.random((3, 2, 4)), z_where=random.random((3, 2, 3)),
+    )  # fmt: skip
+    glimpses = random.random((3, 2, 8, 8, 1))
+    rows = drawing.scene_rows(images, scene, glimpses, glimpses)
+    side = 20 * drawing.ZOOM
+    assert rows.dtype == np.uint8 and rows.shape[:2] == (3, side) and rows.shape[3] == 3
+    picture = np.asarray(drawing.samples_picture(rows, image_width=20))
+    inputs = np.all(picture == 128, axis=-1).sum()
+    assert inputs >= 3 * side**2  # each image once without boxes, and once nearly so

@@ -1,0 +1,213 @@
+"""The folder of a run: its name, its lock, its config and its history."""
+
+import contextlib
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+import air_tf
+from air_tf.config import Config, RunConfig
+from air_tf.training import run_folder
+
+FINGERPRINT = "digits"
+
+
+@pytest.fixture
+def config(tmp_path):
+    data = air_tf.DataConfig(digits="embedded")
+    return Config(data=data, run=RunConfig(runs_dir=str(tmp_path)))
+
+
+def begin(config):
+    """Leaves a run's folder as training does that was stopped at once."""
+    with run_folder.opened(config, FINGERPRINT) as folder:
+        run_folder.write_config(config, FINGERPRINT, folder)
+    return folder
+
+
+def reopen(config, fingerprint=FINGERPRINT):
+    """The folder that training would go on in."""
+    with run_folder.opened(config, fingerprint) as folder:
+        return folder
+
+
+def changed(config, part, **fields):
+    return dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **fields)})
+
+
+def test_runs_are_numbered_and_the_newest_is_resumed(config, tmp_path):
+    folders = [begin(config) for _ in range(11)]
+    assert [folder.name for folder in folders[:2]] == [
+        "multi_mnist-embedded-seed0",
+        "multi_mnist-embedded-seed0-2",
+    ]
+    assert reopen(changed(config, "run", resume=True)) == folders[10]
+
+
+def test_a_taken_name_is_refused(config):
+    named = changed(config, "run", name="mine")
+    begin(named)
+    with pytest.raises(ValueError, match="Expected the name of a new run.*--resume"):
+        begin(named)
+
+
+def test_resuming_nothing_is_refused(config):
+    with pytest.raises(ValueError, match="Expected a run to resume"):
+        reopen(changed(config, "run", resume=True))
+
+
+def test_resuming_another_config_says_which_field(config):
+    begin(config)
+    resumed = changed(config, "run", resume=True)
+    for part, fields in (
+        ("training", {"learning_rate": 0.1}),
+        ("model", {"max_objects": 4}),
+        ("model", {"scale_prior": (2.0, 0.2)}),
+    ):
+        (name,) = fields
+        with pytest.raises(ValueError, match=f"Expected {name}=.*Received: {name}="):
+            reopen(changed(resumed, part, **fields))
+    longer = changed(resumed, "training", steps=9000)  # is no other config
+    assert reopen(longer).is_dir()
+
+
+def test_resuming_on_other_digits_is_refused(config):
+    begin(config)
+    with pytest.raises(ValueError, match="Expected the digits or pictures with which"):
+        reopen(changed(config, "run", resume=True), "others")
+
+
+def test_a_run_that_was_killed_before_it_began_is_new_again(config, tmp_path):
+    begun = begin(config)
+    killed = reopen(config)  # leaves its lock alone
+    assert [path.name for path in killed.iterdir()] == [run_folder.LOCK]
+    assert reopen(changed(config, "run", resume=True)) == begun
+    assert begin(config) == killed
+    named = changed(config, "run", name="mine")
+    (tmp_path / "mine").mkdir()
+    assert begin(named) == tmp_path / "mine"
+
+
+def test_a_folder_with_other_files_is_no_new_run(config, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("all of it")
+    (tmp_path / "file").write_text("")
+    for name in ("mine", "file"):
+        with pytest.raises(ValueError, match="Expected the name of a new run"):
+            begin(changed(config, "run", name=name))
+    with pytest.raises(ValueError, match="Expected a run to resume"):
+        reopen(changed(config, "run", name="mine", resume=True))
+
+
+def test_a_folder_that_was_moved_or_replaced_is_noticed(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    before = folder.stat()
+    run_folder.check_in_place(folder, before)
+    folder.rename(tmp_path / "renamed")
+    with pytest.raises(OSError, match="removed or renamed while training.*--name NEW_NAME"):
+        run_folder.check_in_place(folder, before)
+    folder.mkdir()
+    with pytest.raises(OSError, match="removed or renamed"):
+        run_folder.check_in_place(folder, before)
+
+
+def test_what_was_left_of_unfinished_checkpoints_is_removed(tmp_path):
+    checkpoints = tmp_path / "checkpoints"
+    (checkpoints / "step-20_temp").mkdir(parents=True)
+    (checkpoints / "step-20_temp" / "part-00000-of-00001.data").write_bytes(b"half")
+    for name in ("step-10.index", "step-10.data-00000-of-00001", "step-15.data-00000-of-00001"):
+        (checkpoints / name).write_bytes(b"")
+    (checkpoints / "notes.txt").write_text("mine")
+    run_folder.remove_unfinished(tmp_path)
+    left = {"step-10.index", "step-10.data-00000-of-00001", "notes.txt"}
+    assert {path.name for path in checkpoints.iterdir()} == left
+
+
+def test_names_that_are_no_checkpoints_are_passed_over(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("step-7", "step-x", "step-", "step-1e3", "step-" + "9" * 50):
+        (tmp_path / "checkpoints" / f"{name}.index").write_bytes(b"")
+    assert run_folder.checkpoint_steps(tmp_path) == [7]
+
+
+EVALUATED = {"step": 5, "seconds": 1.0, "count_accuracy": 0.5, "count_accuracy_by_count": {"0": 1.0}}
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b'{"step": 6', b"\xff\xfe", b"null", b"[" * 100_000, b'{"step": -1}', b'{"step": "6"}',
+        json.dumps(EVALUATED | {"step": 6, "count_accuracy": "high"}).encode(),
+        json.dumps(EVALUATED | {"step": 6, "count_accuracy_by_count": {"none": 1.0}}).encode(),
+        json.dumps(EVALUATED | {"step": 6, "seconds": float("nan")}).encode(), b"",
+    ],
+)  # fmt: skip
+def test_damaged_lines_of_the_history_are_passed_over(tmp_path, damaged):
+    path = tmp_path / "history.jsonl"
+    path.write_bytes(damaged)
+    run_folder.append_history(EVALUATED, tmp_path)
+    with open(path, "ab") as file:
+        file.write(damaged)
+    run_folder.append_history(EVALUATED | {"step": 7, "elbo": float("nan")}, tmp_path)
+    history = run_folder.read_history(tmp_path)
+    assert [record["step"] for record in history] == [5, 7]
+    assert history[1]["elbo"] is None
+
+
+def test_what_json_does_not_know_is_written_as_null(tmp_path):
+    values = {"a": float("inf"), "b": [float("nan"), 1.5, (2, float("-inf"))], "c": {"d": float("nan")}}
+    run_folder.write_json(values, tmp_path / "x.json")
+    read = json.loads((tmp_path / "x.json").read_text(), parse_constant=pytest.fail)
+    assert read == {"a": None, "b": [None, 1.5, [2, None]], "c": {"d": None}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{}", b"[]", b'{"model": {"depth": 3}}', b'{"model": {}}', b"\xff", b"[" * 100_000,
+        b'{"data": [], "model": 3, "training": null, "digits_fingerprint": {}}',
+        b'{"data": {}, "model": {"lstm_units": 1e99}, "training": {}, "digits_fingerprint": ""}',
+    ],
+)  # fmt: skip
+def test_a_damaged_config_is_refused(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ValueError, match=f"Expected the config of a run in {tmp_path}"):
+        run_folder.load_model(tmp_path)
+
+
+def test_a_run_in_use_is_refused(config):
+    named = changed(config, "run", name="mine")
+    folder = begin(named)
+    script = (
+        "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(folder / run_folder.LOCK)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        with pytest.raises(ValueError, match="no other training is using"):
+            reopen(changed(named, "run", resume=True))
+        holder.stdin.close()
+    for _ in range(2):
+        reopen(changed(named, "run", resume=True))
+
+
+def test_runs_that_begin_at_once_get_folders_of_their_own(config):
+    with contextlib.ExitStack() as stack:
+        folders = [stack.enter_context(run_folder.opened(config, FINGERPRINT)) for _ in range(3)]
+        assert len(set(folders)) == 3
+        named = changed(config, "run", name=folders[0].name)
+        with pytest.raises(ValueError, match="no other training is using"):
+            begin(named)
+
+
+def test_config_json_says_what_was_run(config):
+    record = json.loads((begin(config) / "config.json").read_text())
+    assert record["digits"] == "embedded" and record["seed"] == 0
+    assert record["versions"]["tensorflow"] == tf.__version__
+    assert record["model"]["max_objects"] == 3
