@@ -4,8 +4,9 @@
     python -m benchmarks.count_accuracy benchmark       # multi-MNIST, 5,000 steps, 10 seeds
     python -m benchmarks.count_accuracy benchmark_long  # multi-MNIST, 15,000 steps, rho 0.01, 3 seeds
 
-Each seed is one `python train.py`, timed from start to end. A seed that is done is not run again, and
-the table in results/ is written after each. MNIST comes from AIR_MNIST or tensorflow-datasets.
+Each seed is one `python train.py`, timed from start to end. Its record in results/WHICH.jsonl and the
+table in results/WHICH.md are written after each; a seed that has a record is not run again (another
+`--results-dir` measures anew). MNIST comes from AIR_MNIST or tensorflow-datasets.
 """
 
 import dataclasses
@@ -21,11 +22,30 @@ from typing import Literal
 import numpy as np
 import tyro
 
+from air_tf import cli
+from experiments.records import Records, made_by
+from experiments.tables import markdown
+
 ROOT = Path(__file__).parents[1]
 SETS = {
-    "embedded": (range(10), ["--digits", "embedded"]),
-    "benchmark": (range(10), ["--digits", "mnist"]),
-    "benchmark_long": (range(3), ["--digits", "mnist", "--steps", "15000", "--rho", "0.01"]),
+    "embedded": (10, "--digits embedded"),
+    "benchmark": (10, "--digits mnist"),
+    "benchmark_long": (3, "--digits mnist --steps 15000 --rho 0.01"),
+}
+PICTURED = "benchmark", 0  # setting and seed of the picture of samples
+SHARE, NUMBER = ".2%", ".3g"
+COLUMNS = {
+    "count accuracy": SHARE,
+    "0 objects": SHARE,
+    "1 object": SHARE,
+    "2 objects": SHARE,
+    "ELBO (nats)": ".1f",
+    "box IoU, pairs": NUMBER,
+    "centre error, pairs (pixels)": NUMBER,
+    "test digits: count accuracy": SHARE,
+    "test digits: ELBO (nats)": ".1f",
+    "ms a step": ".1f",
+    "start to end (s)": ".1f",
 }
 
 
@@ -40,90 +60,81 @@ class Arguments:
     """Folder of the runs."""
 
     results_dir: Path = ROOT / "results"
-    """Folder of the table."""
+    """Folder of the records and the table."""
 
 
-def train(seed: int, flags: list[str], folder: Path) -> dict:
-    """One run with an empty cache, so that making the images is part of its time."""
+def train(flags: str, folder: Path) -> tuple[dict, float]:
+    """One run with an empty cache, so that making the images is part of its time.
+
+    Returns:
+        Its metrics, and the seconds that it took.
+    """
     shutil.rmtree(folder, ignore_errors=True)  # what an interrupted benchmark left
     with tempfile.TemporaryDirectory() as cache:
-        command = [
-            sys.executable,
-            str(ROOT / "train.py"),
-            *flags,
-            "--seed",
-            str(seed),
-            "--cache-dir",
-            cache,
-        ]
+        where = ["--cache-dir", cache, "--runs-dir", str(folder.parent), "--name", folder.name]
         started = time.perf_counter()
         subprocess.run(
-            [*command, "--runs-dir", str(folder.parent), "--name", folder.name], check=True, cwd=ROOT
+            [sys.executable, str(ROOT / "train.py"), *flags.split(), *where], check=True, cwd=ROOT
         )
-        wall = time.perf_counter() - started
-    metrics = json.loads((folder / "metrics.json").read_text()) | {"wall_seconds": wall}
-    (folder / "wall.json").write_text(json.dumps(metrics))
-    return metrics
+        seconds = time.perf_counter() - started
+    return json.loads((folder / "metrics.json").read_text()), seconds
 
 
-def row(metrics: dict) -> dict:
-    """The figures of a run that the table shows."""
-    pairs = metrics["boxes_by_count"]["2"]
-    figures = {
+def figures(metrics: dict, seconds: float) -> dict:
+    """What the table shows of a run."""
+    pairs, by_count = metrics["boxes_by_count"]["2"], metrics["count_accuracy_by_count"]
+    result = {
         "seed": metrics["seed"],
         "count accuracy": metrics["count_accuracy"],
-        "0 objects": metrics["count_accuracy_by_count"]["0"],
-        "1 object": metrics["count_accuracy_by_count"]["1"],
-        "2 objects": metrics["count_accuracy_by_count"]["2"],
+        "0 objects": by_count["0"],
+        "1 object": by_count["1"],
+        "2 objects": by_count["2"],
         "ELBO (nats)": metrics["elbo"],
         "box IoU, pairs": pairs["box_iou"],
         "centre error, pairs (pixels)": pairs["centre_error"],
     }
     if "test_digits" in metrics:
-        figures["test digits: count accuracy"] = metrics["test_digits"]["count_accuracy"]
-        figures["test digits: ELBO (nats)"] = metrics["test_digits"]["elbo"]
-    return figures | {"ms a step": metrics["ms_per_step"], "start to end (s)": metrics["wall_seconds"]}
+        result["test digits: count accuracy"] = metrics["test_digits"]["count_accuracy"]
+        result["test digits: ELBO (nats)"] = metrics["test_digits"]["elbo"]
+    return result | {"ms a step": metrics["ms_per_step"], "start to end (s)": seconds}
 
 
-def cell(name: str, value) -> str:
-    if "accuracy" in name or "object" in name:
-        return f"{value:.2%}"
-    return f"{value:.1f}" if isinstance(value, float) and value > 10 else f"{value:.3g}"
-
-
-def table(which: str, flags: list[str], rows: list[dict]) -> str:
-    """The rows as Markdown, with the least, median and greatest of each column."""
-    names = list(rows[0])
+def table(which: str, flags: str, rows: list[dict]) -> str:
+    """A row for each seed; then the least, median and greatest of each column."""
+    forms = {name: form for name, form in COLUMNS.items() if name in rows[0]}
     lines = [
-        f"`python -m benchmarks.count_accuracy {which}`: each row is "
-        f"`python train.py {' '.join(flags)}` with its seed, evaluated on 10,000 held-out images.",
-        "",
-        f"| {' | '.join(names)} |",
-        "| " + " | ".join("---" for _ in names) + " |",
+        {"seed": str(r["seed"])} | {name: format(r[name], form) for name, form in forms.items()}
+        for r in rows
     ]
-    lines += ["| " + " | ".join(cell(name, r[name]) for name in names) + " |" for r in rows]
-    for label, statistic in (("least", np.min), ("median", np.median), ("greatest", np.max)):
-        values = [cell(name, float(statistic([r[name] for r in rows]))) for name in names[1:]]
-        lines.append("| " + " | ".join([f"**{label}**", *values]) + " |")
-    return "\n".join(lines) + "\n"
+    for label, statistic in {"least": np.min, "median": np.median, "greatest": np.max}.items():
+        values = {name: statistic([r[name] for r in rows]) for name in forms}
+        lines.append(
+            {"seed": f"**{label}**"} | {name: format(values[name], form) for name, form in forms.items()}
+        )
+    return (
+        f"`python -m benchmarks.count_accuracy {which}`: each row is `python train.py {flags}` with its "
+        "seed, evaluated on 10,000 held-out images.\n\n"
+    ) + markdown(lines)
 
 
 def main() -> None:
     arguments = tyro.cli(Arguments)
     which, (seeds, flags) = arguments.which, SETS[arguments.which]
-    runs_dir = arguments.runs_dir.resolve()
-    rows = []
-    for seed in seeds:
-        folder = runs_dir / f"{which}-seed{seed}"
-        done = folder / "wall.json"
-        rows.append(row(json.loads(done.read_text()) if done.exists() else train(seed, flags, folder)))
-        arguments.results_dir.mkdir(exist_ok=True)
-        if seed == seeds[0]:
-            shutil.copy(folder / "samples.png", arguments.results_dir / f"{which}.png")
-        (arguments.results_dir / f"{which}.json").write_text(json.dumps(rows, indent=2) + "\n")
+    records, rows = Records(arguments.results_dir / f"{which}.jsonl"), []
+    for seed in range(seeds):
+        name, seed_flags = f"{which}-seed{seed}", f"{flags} --seed {seed}"
+        record = records.find(name, seed_flags)
+        if record is None:
+            folder = arguments.runs_dir.resolve() / name
+            measured = figures(*train(seed_flags, folder))
+            record = {"name": name, "flags": seed_flags, **measured, **made_by(folder)}
+            records.add(record)
+            if (which, seed) == PICTURED:
+                shutil.copy(folder / "samples.png", arguments.results_dir / f"{which}.png")
+        rows.append(record)
         (arguments.results_dir / f"{which}.md").write_text(table(which, flags, rows))
     print(table(which, flags, rows))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.run(main))

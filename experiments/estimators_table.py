@@ -1,9 +1,9 @@
-"""The tables of experiments.estimators, from the rows of its runs."""
+"""The tables of experiments.estimators, from the records of its runs."""
 
 from pathlib import Path
 
-from air_tf.training.run_folder import write_json
-from experiments.tables import markdown, spread
+from experiments.records import Records
+from experiments.tables import column, markdown, spread, write
 
 RHO, IMPORTANCE_SAMPLES = 0.01, 100  # of published figures
 LEVELS = 0.95, 0.98  # count accuracies whose first step is noted
@@ -14,39 +14,43 @@ NOTES = {
 }
 
 
-def summary(rows: list[dict], times: dict[str, float]) -> dict[str, str]:
-    """A line of the table: all seeds of a setting."""
-    done = [r for r in rows if "failure" not in r]
-    column = lambda name: [r.get(name) for r in done]  # noqa: E731
-    ms = times[rows[0]["presence"]]
-    line = {"setting": rows[0]["setting"], "runs": f"{len(rows)}, {len(done)} done"}
-    line["steps"] = spread(column("steps"), ",.0f")
+def summary(rows: list[dict], times: dict[str, float], known: list[str]) -> dict[str, str]:
+    """A line of the table: all seeds of a setting.
+
+    Args:
+        rows: their records.
+        times: milliseconds of a step of each estimator.
+        known: the settings that can be run.
+    """
+    setting, ms = rows[0]["setting"], times[rows[0]["presence"]]
+    steps = column(rows, "steps")
+    line = {"setting": setting, "runs": f"{len(rows)}, {len(steps)} done"}
+    line["steps"] = spread(steps, ",.0f")
     for level in LEVELS:
-        steps = column(f"steps_to_{level:.0%}")
-        line[f"reach {level:.0%}"] = f"{sum(s is not None for s in steps)} of {len(rows)}"
+        steps = [step for step in column(rows, f"steps_to_{level:.0%}") if step is not None]
+        line[f"reach {level:.0%}"] = f"{len(steps)} of {len(rows)}"
         line[f"steps to {level:.0%}"] = spread(steps, ",.0f")
-        usual = rows[0]["usual_cost"]
-        seconds = [step * ms / 1000 for step in steps if usual and step is not None]
+        seconds = [step * ms / 1000 for step in steps if rows[0]["usual_cost"]]
         line[f"seconds to {level:.0%}"] = spread(seconds, ".0f")
-    line["count accuracy"] = spread(column("count_accuracy"), ".2%")
-    line["ELBO"] = spread(column("elbo"), ".1f")
-    scored = sum(value is not None for value in column("iwae_sampled"))
-    line["IWAE-100, n sampled"] = spread(column("iwae_sampled"), ".1f")
-    line["IWAE-100, n summed"] = spread(column("iwae_summed"), ".1f")
-    line["of runs"] = str(scored) if scored else "-"
-    line["flags"] = f"`{rows[0]['flags']}`"
-    line["note"] = NOTES.get(rows[0]["setting"], "")
+    line["count accuracy"] = spread(column(rows, "count_accuracy"), ".2%")
+    line["ELBO"] = spread(column(rows, "elbo"), ".1f")
+    sampled = column(rows, "iwae_sampled")
+    line["IWAE-100, n sampled"] = spread(sampled, ".1f")
+    line["IWAE-100, n summed"] = spread(column(rows, "iwae_summed"), ".1f")
+    line["of runs"] = str(len(sampled) - sampled.count(None) or "-")
+    line["command"] = f"`python train.py {rows[0]['flags']}`"
+    line["note"] = NOTES.get(setting, "")
+    if setting not in known:
+        line["note"] = f"no longer in the library; measured with commit {rows[0]['git_commit'][:7]}"
     return line
 
 
-def write_results(rows: list[dict], times: dict[str, float], folder: Path) -> None:
-    """The rows as JSON, and a Markdown table for each group."""
-    folder.mkdir(exist_ok=True)
-    write_json({"ms_per_step": times, "runs": rows}, folder / "estimators.json")
+def write_results(records: Records, known: list[str], folder: Path) -> None:
+    """Writes a table for each group, in which the settings that can be run come before former ones."""
+    times = records.by_name["ms_per_step"]["times"]
     text = [
-        "`python -m experiments.estimators`: each row is `python train.py --digits mnist "
-        f"--rho {RHO} --evaluation-images 5000` with its flags, one run a seed. Scored on the "
-        "benchmark's 10,000 test images with the count summed out (ELBO) or importance weighted "
+        "`python -m experiments.estimators`: each row is its command, one run for each seed. Scored on "
+        "the benchmark's 10,000 test images with the count summed out (ELBO) or importance weighted "
         f"({IMPORTANCE_SAMPLES} samples), rho {RHO}, pixel scale 0.3, nats. Least / median / greatest "
         "over seeds. Steps to an accuracy are those of the first of the evaluations, every 500 steps "
         "(250 in the groups enumerate and until) on 5,000 of these images, that has it; seconds are "
@@ -54,12 +58,14 @@ def write_results(rows: list[dict], times: dict[str, float], folder: Path) -> No
         + ", ".join(f"{presence} {ms:.1f} ms" for presence, ms in times.items())
         + ", taken in turns in one process, where the model has its default size.\n"
     ]
-    groups = dict.fromkeys(r["group"] for r in rows)
-    for group in groups:
+    order = {name: place for place, name in enumerate(known)}
+    rows = [record for record in records if "setting" in record]
+    rows.sort(key=lambda r: (order.get(r["setting"], len(order)), r["seed"]))
+    for group in dict.fromkeys(r["group"] for r in rows):
         these = [r for r in rows if r["group"] == group]
         if group == "changes":
             these = [r for r in rows if r["setting"] in COMPARED] + these
         names = dict.fromkeys(r["setting"] for r in these)
-        lines = [summary([r for r in these if r["setting"] == name], times) for name in names]
+        lines = [summary([r for r in these if r["setting"] == n], times, known) for n in names]
         text += [f"## {group}\n", markdown(lines)]
-    (folder / "estimators.md").write_text("\n".join(text))
+    write("estimators", folder, "\n".join(text))

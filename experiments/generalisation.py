@@ -7,8 +7,8 @@ extrapolation: trained on images of 0, 1 and 2 digits, evaluated on 3. interpola
 and 3, evaluated on 2 (Eslami et al. 2016). Of AIR, DAIR, and DAIR whose z_where attention proposes; all
 three with convolutions under the embedding. Images to evaluate on are of MNIST's test digits.
 Each run is one `python train.py`; one that is done is not run again, one that was interrupted
-goes on. Writes results/generalisation.{md,json,png} and pictures of how each model
-infers counts it never saw.
+goes on. Writes results/generalisation.{jsonl,md} and results/extrapolation.png, a picture of how a model
+infers a count that it never saw.
 """
 
 import itertools
@@ -17,17 +17,17 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from air_tf import cli
-from air_tf.air import AIR
 from air_tf.config import DataConfig
 from air_tf.data import Split, load_splits
-from air_tf.evaluation import plots, report
+from air_tf.evaluation import report
 from air_tf.evaluation.evaluate import infer_all
+from air_tf.training.run_folder import load_model
 from experiments.digits import apart, held_out_digits
-from experiments.runs import Job, SeedArguments, parse, rows_of, run_on_digits
-from experiments.tables import column, markdown, run_columns, spread, write
+from experiments.records import Records
+from experiments.runs import Job, SeedArguments, parse, records_of, run_on_digits
+from experiments.tables import column, markdown, run_columns, save, spread, write
 
 TASKS = {"extrapolation": 3, "interpolation": 2}  # the count that training does not show
 MODELS = {  # flags; the presets are DAIR with attention
@@ -40,7 +40,8 @@ PAPER = {  # count accuracies, read off its plots
     ("interpolation", "AIR"): 0.6, ("interpolation", "DAIR"): 0.95,
 }  # fmt: skip
 UNSEEN_IMAGES = 5000
-SHOWN = 6  # images in a picture
+PICTURED = "extrapolation", "DAIR with attention", 0  # task, model and seed
+SHOWN = 6  # images in the picture
 
 
 def unseen_images(count: int, arguments: SeedArguments) -> Split:
@@ -53,13 +54,14 @@ def unseen_images(count: int, arguments: SeedArguments) -> Split:
     return held_out_digits(load_splits(config).splits)
 
 
-def score(count: int, arguments: SeedArguments, model: AIR, record: Path) -> dict:
-    """The counts that the model finds in images of `count` digits, and a picture of the first."""
-    unseen = unseen_images(count, arguments)
-    scene = infer_all(model, unseen)
-    figure = report.progress(model, scene, unseen, np.arange(min(SHOWN, len(unseen))))
-    record.mkdir(parents=True, exist_ok=True)
-    figure.savefig(record / "unseen.png", dpi=plots.DPI)
+def score(
+    count: int, picture: Path | None, arguments: SeedArguments, folder: Path, metrics: dict
+) -> dict:
+    """Counts of images of `count` digits, which it never saw, and of counts that it saw; a picture."""
+    unseen, model = unseen_images(count, arguments), load_model(folder)
+    scene, seen = infer_all(model, unseen), metrics.get("test_digits", metrics)
+    if picture:
+        save(report.progress(model, scene, unseen, np.arange(min(SHOWN, len(unseen)))), picture)
     right, lie_apart = scene.counts == unseen.counts, apart(unseen.boxes)
     counted = np.bincount(scene.counts, minlength=model.config.max_objects + 1)
     return {
@@ -67,19 +69,17 @@ def score(count: int, arguments: SeedArguments, model: AIR, record: Path) -> dic
         "unseen_count_accuracy_apart": float(np.mean(right[lie_apart])) if lie_apart.any() else None,
         "share_apart": float(np.mean(lie_apart)),
         "unseen_counted_as": {str(count): int(images) for count, images in enumerate(counted)},
+        "seen_count_accuracy": seen["count_accuracy"],
+        "seen_count_accuracy_by_count": seen["count_accuracy_by_count"],
     }
 
 
 def job_of(task: str, model: str, seed: int, arguments: SeedArguments) -> Job:
     name = f"{task}-{model.lower().replace(' ', '-')}"
     run = run_on_digits(name, task, seed, arguments, MODELS[model])
-    return Job(run, partial(score, TASKS[task], arguments), {"task": task, "model": model, "seed": seed})
-
-
-def numbers(metrics: dict, scores: dict) -> dict:
-    seen = metrics.get("test_digits", metrics)
-    by_count = {"seen_count_accuracy_by_count": seen["count_accuracy_by_count"]}
-    return {**scores, "seen_count_accuracy": seen["count_accuracy"], **by_count}
+    picture = arguments.results_dir / "extrapolation.png" if (task, model, seed) == PICTURED else None
+    fields = {"task": task, "model": model, "seed": seed}
+    return Job(run, fields, partial(score, TASKS[task], picture, arguments))
 
 
 def lines(rows: list[dict]) -> list[dict[str, str]]:
@@ -99,31 +99,6 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
     return result
 
 
-def figure_of(rows: list[dict]) -> Figure:
-    """Each task's accuracies, a point a seed, beside the paper's."""
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    for axes, task in zip(figure.subplots(1, len(TASKS), sharey=True), TASKS):
-        for place, model in enumerate(MODELS):
-            of_both = [r for r in rows if (r["task"], r["model"]) == (task, model)]
-            found = column(of_both, "unseen_count_accuracy")
-            if (task, model) in PAPER:
-                bar = axes.bar(place - 0.2, PAPER[task, model], 0.36, color="0.8")
-                axes.bar_label(bar, fmt="{:.0%}", fontsize=8)
-            if found:
-                axes.bar(place + 0.2, np.median(found), 0.36, color="tab:blue")
-                axes.plot(np.full(len(found), place + 0.2), found, "k.")
-                label = f"{np.median(found):.1%}"
-                axes.text(place + 0.2, max(found) + 0.02, label, fontsize=8, ha="center")
-        axes.set_xticks(range(len(MODELS)), [model.replace(" with", "\nwith") for model in MODELS])
-        axes.set_title(f"{task}: counting {TASKS[task]} digits, never seen", fontsize=10)
-        axes.set_ylim(0, 1.08)
-        axes.yaxis.set_major_formatter("{x:.0%}")
-    figure.supxlabel(
-        "grey: paper, read off a plot; blue, and its number: air_tf, median; dots: its seeds", fontsize=8
-    )
-    return figure
-
-
 def write_results(rows: list[dict], folder: Path) -> None:
     text = (
         "`python -m experiments.generalisation`: each row is its command, with a seed each; count "
@@ -132,7 +107,7 @@ def write_results(rows: list[dict], folder: Path) -> None:
         "on 10,000 images of these digits with the counts of training. Least / median / greatest over "
         "seeds; minutes of training, with whatever else the machine had to do.\n\n"
     )
-    write("generalisation", folder, rows, text + markdown(lines(rows)), figure_of(rows))
+    write("generalisation", folder, text + markdown(lines(rows)))
 
 
 def main() -> None:
@@ -140,7 +115,7 @@ def main() -> None:
     tasks = [*TASKS][: 1 if arguments.quick else None]
     settings = itertools.product(range(arguments.seeds), tasks, MODELS)
     jobs = [job_of(task, model, seed, arguments) for seed, task, model in settings]
-    for rows in rows_of(jobs, arguments.results_dir / "generalisation", arguments, numbers):
+    for rows in records_of(jobs, Records(arguments.results_dir / "generalisation.jsonl"), arguments):
         write_results(rows, arguments.results_dir)
     if rows:
         print(markdown(lines(rows)))

@@ -3,7 +3,7 @@
 One model is trained with `enumerate`. Early and late in its training, its weights are given to every
 estimator, and the gradient of the loss on one batch is drawn many times, with fresh noise each time. The
 variance of each weight's gradient over these draws is what the estimator adds to training. Baselines
-learn first, with the weights held. Writes results/gradient_variance.md, .json and .png. MNIST comes from
+learn first, with the weights held. Writes results/gradient_variance.{jsonl,md,png}. MNIST comes from
 AIR_MNIST or tensorflow-datasets.
 """
 
@@ -25,8 +25,9 @@ from air_tf import cli
 from air_tf.air import AIR
 from air_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from air_tf.data import batches, load_splits
-from air_tf.training.run_folder import write_json
 from air_tf.training.trainer import Trainer
+from experiments import records
+from experiments.tables import markdown, write
 
 ROOT = Path(__file__).parents[1]
 RHO = 0.01
@@ -170,30 +171,30 @@ def main() -> None:
             prepare(name, model, images, arguments)
             variances[step][name] = variance(name, model, tf.constant(x), arguments.draws)
             means = {f"mean, {part}": float(v.mean()) for part, v in variances[step][name].items()}
-            rows.append({"steps": step, "estimator": name, **means})
+            about = {"name": f"{name} after {step}", "flags": "", "steps": step, "estimator": name}
+            rows.append(about | means)
             print(rows[-1], flush=True)
     write_results(rows, plot(variances), arguments)
 
 
 def write_results(rows: list[dict], figure: Figure, arguments: Arguments) -> None:
-    arguments.results_dir.mkdir(exist_ok=True)
-    path = arguments.results_dir / "gradient_variance"
-    write_json(rows, path.with_suffix(".json"))
-    figure.savefig(path.with_suffix(".png"), dpi=100)
-    lines = [
+    text = (
         "`python -m experiments.gradient_variance`: variance of a weight's gradient of the loss on one "
         f"batch of {arguments.batch_size} test images over {arguments.draws} draws of the noise, mean "
         f"over weights, nats^2; rho {RHO}, seed {arguments.seed}. Baselines learned "
-        f"{arguments.baseline_steps:,} steps at these weights. `concrete` follows another bound.",
-        "",
-        "| training steps | estimator | all weights | the presence's head |",
-        "| --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {r['steps']:,} | {r['estimator']} | {r['mean, all']:.2g} | {r['mean, presence head']:.2g} |"
+        f"{arguments.baseline_steps:,} steps at these weights. `concrete` follows another bound.\n\n"
+    )
+    lines = [
+        {
+            "training steps": f"{r['steps']:,}",
+            "estimator": r["estimator"],
+            "all weights": f"{r['mean, all']:.2g}",
+            "the presence's head": f"{r['mean, presence head']:.2g}",
+        }
         for r in rows
     ]
-    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    records.write(rows, arguments.results_dir / "gradient_variance.jsonl")
+    write("gradient_variance", arguments.results_dir, text + markdown(lines), figure)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@
 Accuracy: 0 to 2, 0 to 5 and 0 to 9 digits on canvases that grow with them, each one
 `python train.py --preset ...`. Time and memory of a training step: of the last of them, N from 1 to 12,
 each in a process of its own (`python -m experiments.step_cost N`), which wants a quiet machine. What is
-done is not done again. Writes results/more_objects.{md,json,png}.
+done is not done again. Writes results/more_objects.{jsonl,md,png}, and pictures of images with the most
+digits, results/five_digits.png and results/nine_digits.png.
 """
 
 import itertools
@@ -21,29 +22,41 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from air_tf import cli
-from air_tf.air import AIR
 from air_tf.config import PRESETS
 from air_tf.data import load_splits
-from air_tf.evaluation import plots, report
+from air_tf.evaluation import report
 from air_tf.evaluation.evaluate import infer_all
-from air_tf.training.run_folder import read_json, write_json
+from air_tf.training.run_folder import load_model
 from experiments.digits import held_out_digits
-from experiments.runs import ROOT, Job, Run, SeedArguments, in_time, parse, rows_of, run_on_digits
-from experiments.tables import column, markdown, run_columns, spread, write
+from experiments.records import Records
+from experiments.runs import ROOT, Job, Run, SeedArguments, in_time, parse, records_of, run_on_digits
+from experiments.tables import column, markdown, run_columns, save, spread, write
 
 SETTINGS = "two_digits", "five_digits", "nine_digits"  # presets
 SIZES = 1, 3, 6, 9, 12  # N, of which a step's time and memory are taken
 SHOWN = 4  # images in a picture
 
 
-def cost(max_objects: int, arguments: SeedArguments) -> dict:
-    """Time and memory of a training step with N objects."""
-    small = ["--canvas-size", "24", "--batch-size", "8"] if arguments.quick else []
-    command = [sys.executable, "-m", "experiments.step_cost", str(max_objects), *small]
+def cost(flags: str) -> dict:
+    """Time and memory of a training step, by `python -m experiments.step_cost`."""
+    command = [sys.executable, "-m", "experiments.step_cost", *flags.split()]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise ValueError(f"Expected {' '.join(command[1:])} to succeed. Received: the error above.")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def costs_of(sizes: tuple[int, ...], records: Records, arguments: SeedArguments) -> list[dict]:
+    """The records of a step's cost for each N; those that are missing are made while there is time."""
+    costs, small = [], " --canvas-size 24 --batch-size 8" * arguments.quick
+    for size in sizes:
+        name, flags = f"cost-{size}", f"{size}{small}"
+        record = records.find(name, flags)
+        if record is None and in_time(arguments):
+            record = records.add({"name": name, "flags": flags, **cost(flags)})
+        if record is not None:
+            costs.append(record)
+    return costs
 
 
 class Line(NamedTuple):
@@ -64,25 +77,27 @@ def line_through(costs: list[dict], name: str) -> Line | None:
     return Line(float(fixed), float(an_object), float(off))
 
 
-def job_of(setting: str, seed: int, arguments: SeedArguments) -> Job:
+def job_of(setting: str, seed: int, pictured: bool, arguments: SeedArguments) -> Job:
     run = run_on_digits(setting, setting, seed, arguments)
-    return Job(run, partial(draw, run, arguments), {"setting": setting, "seed": seed})
+    picture = arguments.results_dir / f"{setting}.png" if pictured else None
+    return Job(run, {"setting": setting, "seed": seed}, partial(score, run, picture, arguments))
 
 
-def draw(run: Run, arguments: SeedArguments, model: AIR, record: Path) -> dict:
+def score(run: Run, picture: Path | None, arguments: SeedArguments, folder: Path, metrics: dict) -> dict:
+    """Accuracy and bound on images of held-out digits, and a picture of the fullest."""
+    if picture:
+        draw(run, picture, arguments, folder)
+    held_out = metrics.get("test_digits", metrics)
+    return {name: held_out[name] for name in ("count_accuracy", "count_accuracy_by_count", "elbo")}
+
+
+def draw(run: Run, picture: Path, arguments: SeedArguments, folder: Path) -> None:
     """A picture of how the fullest images of held-out digits are inferred."""
+    model = load_model(folder)
     config = cli.parse_run([*run.flags.split(), "--cache-dir", str(arguments.cache_dir)])
     split = held_out_digits(load_splits(config.data).splits)
     fullest = split[np.argsort(-split.counts, kind="stable")[:SHOWN]]
-    record.mkdir(parents=True, exist_ok=True)
-    figure = report.progress(model, infer_all(model, fullest), fullest, np.arange(len(fullest)))
-    figure.savefig(record / "fullest.png", dpi=plots.DPI)
-    return {}
-
-
-def numbers(metrics: dict, scores: dict) -> dict:
-    held_out = metrics.get("test_digits", metrics)
-    return {name: held_out[name] for name in ("count_accuracy", "count_accuracy_by_count", "elbo")}
+    save(report.progress(model, infer_all(model, fullest), fullest, np.arange(len(fullest))), picture)
 
 
 def lines(rows: list[dict]) -> list[dict[str, str]]:
@@ -161,22 +176,19 @@ def write_results(rows: list[dict], costs: list[dict], folder: Path) -> None:
                 f"{memory.an_object:.0f} MB an object, within {memory.off:.0f} MB."
             )
         text += "\n\n" + markdown(cost_lines(costs))
-    write("more_objects", folder, {"runs": rows, "costs": costs}, text, figure_of(rows, costs))
+    write("more_objects", folder, text, figure_of(rows, costs))
 
 
 def main() -> None:
-    arguments, rows, costs = parse(SeedArguments), [], []
-    records = arguments.results_dir / "more_objects"
-    records.mkdir(parents=True, exist_ok=True)
-    for size in SIZES[:1] if arguments.quick else SIZES:
-        path = records / f"cost-{size}.json"
-        if not path.exists() and in_time(arguments):
-            write_json(cost(size, arguments), path)
-        if path.exists():
-            costs.append(read_json(path))
-    settings = itertools.product(range(arguments.seeds), SETTINGS[: 1 if arguments.quick else None])
-    jobs = [job_of(setting, seed, arguments) for seed, setting in settings]
-    for rows in rows_of(jobs, records, arguments, numbers):
+    arguments, rows = parse(SeedArguments), []
+    records = Records(arguments.results_dir / "more_objects.jsonl")
+    settings, sizes = (SETTINGS[:1], SIZES[:1]) if arguments.quick else (SETTINGS, SIZES)
+    costs = costs_of(sizes, records, arguments)
+    jobs = [
+        job_of(setting, seed, seed == 0 and setting in settings[-2:], arguments)
+        for seed, setting in itertools.product(range(arguments.seeds), settings)
+    ]
+    for rows in records_of(jobs, records, arguments):
         write_results(rows, costs, arguments.results_dir)
     write_results(rows, costs, arguments.results_dir)
     print((arguments.results_dir / "more_objects.md").read_text())

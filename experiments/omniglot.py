@@ -7,7 +7,7 @@
 Trains with 1, 2, ... strokes at most, each one `python train.py --preset omniglot`, and looks at the
 alphabets held out: ELBO and pixel error against the strokes allowed, and how the characters are drawn
 part by part (Eslami et al. 2016). What is done is not done again. Writes
-results/omniglot.{md,json,png} and pictures.
+results/omniglot.{jsonl,md,png} and results/omniglot_parts.png.
 """
 
 import dataclasses
@@ -21,16 +21,18 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from air_tf import cli
-from air_tf.air import AIR
 from air_tf.config import OMNIGLOT
 from air_tf.data import Split, load_splits
-from air_tf.evaluation import plots, report
+from air_tf.evaluation import report
 from air_tf.evaluation.evaluate import infer_all
-from experiments.runs import QUICK_MODEL, Job, Run, SeedArguments, parse, rows_of
-from experiments.tables import column, markdown, run_columns, spread, write
+from air_tf.training.run_folder import load_model
+from experiments.records import Records
+from experiments.runs import QUICK_MODEL, Job, Run, SeedArguments, parse, records_of
+from experiments.tables import column, markdown, run_columns, save, spread, write
 
 MOST_STROKES = 6
-SHOWN = 8  # drawings in a picture
+PICTURED = 4  # strokes allowed, with seed 0
+SHOWN = 8  # drawings in the picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,16 +59,12 @@ def made_up(folder: Path) -> Path:
     return folder
 
 
-def draw(split: Split, model: AIR, record: Path) -> dict:
-    """A picture of how drawings of the held-out alphabets are built up."""
-    scene = infer_all(model, split)
-    chosen = np.linspace(0, len(split) - 1, SHOWN).astype(int)
-    record.mkdir(parents=True, exist_ok=True)
-    report.progress(model, scene, split, chosen).savefig(record / "parts.png", dpi=plots.DPI)
-    return {}
-
-
-def numbers(metrics: dict, scores: dict) -> dict:
+def score(split: Split, picture: Path | None, folder: Path, metrics: dict) -> dict:
+    """Bound and error on the held-out alphabets, and a picture of how their drawings are built up."""
+    if picture:
+        model = load_model(folder)
+        chosen = np.linspace(0, len(split) - 1, SHOWN).astype(int)
+        save(report.progress(model, infer_all(model, split), split, chosen), picture)
     kept = ("elbo", "log_px", "kl_count", "kl_where", "kl_what", "pixel_mse", "mean_count")
     return {name: metrics[name] for name in kept}
 
@@ -109,7 +107,7 @@ def write_results(rows: list[dict], what: str, folder: Path) -> None:
         f"{OMNIGLOT.model.pixel_scale}. Least / median / greatest over seeds, of two both; minutes of "
         "training, with whatever else the machine had to do.\n\n"
     )
-    write("omniglot", folder, rows, text + markdown(lines(rows)), figure_of(rows))
+    write("omniglot", folder, text + markdown(lines(rows)), figure_of(rows))
 
 
 def main() -> None:
@@ -118,19 +116,21 @@ def main() -> None:
     if arguments.quick and not omniglot:
         omniglot = str(made_up(arguments.runs_dir / "drawings"))
     data = dataclasses.replace(OMNIGLOT.data, omniglot=omniglot, cache_dir=str(arguments.cache_dir))
-    dataset, records = load_splits(data), arguments.results_dir / "omniglot"
+    dataset = load_splits(data)
     sizes = {name: f"{len(split):,}" for name, split in dataset.splits.items()}
     what = f"{sizes['train']} drawings to train on, {sizes['test']} of other alphabets."
     place = ("--omniglot", omniglot) if omniglot else ()
-    quick = f"{QUICK_MODEL} " * arguments.quick
+    quick, most = f"{QUICK_MODEL} " * arguments.quick, 2 if arguments.quick else MOST_STROKES
     jobs = []
     for seed in range(arguments.seeds):
-        for strokes in range(1, 3 if arguments.quick else MOST_STROKES + 1):
+        for strokes in range(1, most + 1):
             flags = f"--preset omniglot {quick}--max-objects {strokes} --seed {seed}"
             run = Run(f"omniglot-{strokes}-seed{seed}", flags, place, dataset.fingerprint)
-            score = partial(draw, dataset.splits["test"])
-            jobs.append(Job(run, score, {"strokes": strokes, "seed": seed}))
-    for rows in rows_of(jobs, records, arguments, numbers):
+            pictured = (strokes, seed) == (min(PICTURED, most), 0)
+            picture = arguments.results_dir / "omniglot_parts.png" if pictured else None
+            scored = partial(score, dataset.splits["test"], picture)
+            jobs.append(Job(run, {"strokes": strokes, "seed": seed}, scored))
+    for rows in records_of(jobs, Records(arguments.results_dir / "omniglot.jsonl"), arguments):
         write_results(rows, what, arguments.results_dir)
     if rows:
         print(markdown(lines(rows)))

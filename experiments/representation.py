@@ -9,7 +9,7 @@ to right (images of two equal digits left out), after Eslami et al. 2016. It see
 those of a plain VAE of equal size, trained on the same images for as many steps; against a CNN that sees
 the pixels. Of AIR it first sees each object's latents by themselves, with the same weights, then all.
 The images with labels are of MNIST's training digits, the 5,000 to test on of its test digits. What is
-done is not done again. Writes results/representation.{md,json,png}.
+done is not done again. Writes results/representation.{jsonl,md,png}.
 """
 
 import gc
@@ -30,9 +30,10 @@ from air_tf.air import AIR
 from air_tf.config import DataConfig
 from air_tf.data import Split, load_splits
 from air_tf.evaluation.evaluate import evaluate, infer_all
-from air_tf.training.run_folder import load_model, read_json, write_json
+from air_tf.training.run_folder import load_model
 from experiments.digits import apart, held_out_digits
-from experiments.runs import Job, Run, SeedArguments, in_time, parse, rows_of, run_on_digits, train
+from experiments.records import Records
+from experiments.runs import Job, Run, SeedArguments, in_time, parse, records_of, run_on_digits, train
 from experiments.tables import column, markdown, run_columns, spread, write
 from experiments.vae import VAE, evaluate_vae, vae_of
 
@@ -153,36 +154,39 @@ def vae_beside(air: AIR, seed: int, run: Run, arguments: SeedArguments) -> VAE:
     return vae_of(images, seed, air, config.training, kept)
 
 
-def score(seed: int, run: Run, split: Split, arguments: SeedArguments, air: AIR, record: Path) -> dict:
-    """How well AIR and the VAE describe the images."""
-    metrics = evaluate(air, split).metrics
+def score(
+    seed: int, run: Run, split: Split, arguments: SeedArguments, folder: Path, metrics: dict
+) -> dict:
+    """How well AIR and the VAE describe the images of pairs."""
+    air = load_model(folder)
+    of_pairs = evaluate(air, split).metrics
     return {
-        "AIR": {name: metrics[name] for name in ("count_accuracy", "elbo", "pixel_mse")},
+        "AIR": {name: of_pairs[name] for name in ("count_accuracy", "elbo", "pixel_mse")},
         "VAE": evaluate_vae(vae_beside(air, seed, run, arguments), split),
     }
 
 
 def job_of(seed: int, test_split: Split, arguments: SeedArguments) -> Job:
     run = run_on_digits("representation-air", "representation", seed, arguments)
-    return Job(run, partial(score, seed, run, test_split, arguments), {"seed": seed})
+    return Job(run, {"seed": seed}, partial(score, seed, run, test_split, arguments))
 
 
-def numbers(metrics: dict, scores: dict) -> dict:
-    return scores
+def accuracy_name(run: Run, seen: str, task: str, labels: int) -> str:
+    return f"{run.name}-{seen}-{task}-{labels}"
 
 
-def measure(
+def accuracies(
     job: Job,
-    left: dict[tuple[str, str, int], Path],
+    left: list[tuple[str, str, int]],
     splits: tuple[Split, Split],
     arguments: SeedArguments,
     budget: Budget,
-) -> Iterator[None]:
-    """Measures the accuracies that are left of a seed, while there is time; yields after each.
+) -> Iterator[dict]:
+    """Measures the accuracies that are left of a seed, while there is time; yields the record of each.
 
     Args:
         job: of the seed's AIR.
-        left: the file of each accuracy, under what is seen, the task, and the number of labels.
+        left: what is seen, the task, and the number of labels, for each.
         splits: to learn from and to test on.
         arguments: `SeedArguments`.
         budget: of the small network.
@@ -205,9 +209,8 @@ def measure(
                 "accuracy": float(np.mean(right[asked])),
                 "accuracy_apart": float(np.mean(right[asked & lie_apart])),
             }  # fmt: skip
-            write_json(result, left[key])
             print(result, flush=True)
-            yield
+            yield {"name": accuracy_name(job.run, *key), "flags": job.run.flags, **result}
 
 
 def lines(rows: list[dict], sizes) -> list[dict[str, str]]:
@@ -280,31 +283,32 @@ def write_results(runs: list[dict], rows: list[dict], sizes, folder: Path) -> No
             "\nThe models, trained on the benchmark's images, evaluated on the same 5,000; minutes of "
             "training, with whatever else the machine had to do.\n\n"
         ) + markdown(run_lines(runs))
-    write("representation", folder, {"runs": runs, "accuracies": rows}, text, figure_of(rows))
+    write("representation", folder, text, figure_of(rows))
 
 
 def main() -> None:
     arguments, runs = parse(SeedArguments), []
     sizes, budget = ((20, 40), Budget(0, 2)) if arguments.quick else (LABELS, Budget())
-    records = arguments.results_dir / "representation"
+    records = Records(arguments.results_dir / "representation.jsonl")
     splits = images_of_pairs(arguments, max(sizes))
     jobs = [job_of(seed, splits[1], arguments) for seed in range(arguments.seeds)]
     wanted = list(itertools.product(SEEN, TASKS, sizes))
-    files = [
-        {key: records / job.run.name / "{}-{}-{}.json".format(*key) for key in wanted} for job in jobs
-    ]
+
+    def accuracy(job, key):
+        return records.find(accuracy_name(job.run, *key), job.run.flags)
 
     def write_all(runs):
-        rows = [read_json(path) for of_job in files for path in of_job.values() if path.exists()]
+        rows = [row for job in jobs for key in wanted if (row := accuracy(job, key))]
         write_results(runs, rows, sizes, arguments.results_dir)
 
-    for runs in rows_of(jobs, records, arguments, numbers):
+    for runs in records_of(jobs, records, arguments):
         write_all(runs)
     trained = column(runs, "seed")
-    for job, of_job in zip(jobs, files):
-        left = {key: path for key, path in of_job.items() if not path.exists()}
+    for job in jobs:
+        left = [key for key in wanted if not accuracy(job, key)]
         if left and job.fields["seed"] in trained and in_time(arguments):
-            for _ in measure(job, left, splits, arguments, budget):
+            for record in accuracies(job, left, splits, arguments, budget):
+                records.add(record)
                 write_all(runs)
     if runs:
         print((arguments.results_dir / "representation.md").read_text())

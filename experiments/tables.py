@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from air_tf.evaluation import plots
-from air_tf.training.run_folder import write_json
 
 
 def spread(values: list, form: str) -> str:
@@ -25,12 +24,18 @@ def markdown(lines: list[dict[str, str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def write(name: str, folder: Path, numbers, text: str, figure: Figure) -> None:
-    """Writes NAME.json, NAME.md and NAME.png."""
+def write(name: str, folder: Path, text: str, figure: Figure | None = None) -> None:
+    """Writes NAME.md and, if there is a figure, NAME.png."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(numbers, folder / f"{name}.json")
     (folder / f"{name}.md").write_text(text)
-    figure.savefig(folder / f"{name}.png", dpi=plots.DPI)
+    if figure is not None:
+        save(figure, folder / f"{name}.png")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a picture for the documentation."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=plots.DPI)
 
 
 def column(rows: list[dict], name: str) -> list:

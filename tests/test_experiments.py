@@ -1,7 +1,6 @@
 """Each experiment from end to end in its quick mode, and the arithmetic of its tables."""
 
 import importlib
-import json
 import sys
 
 import numpy as np
@@ -9,30 +8,33 @@ import pytest
 from PIL import Image
 
 from air_tf import cli
-from air_tf.data import Split
+from air_tf.data import Split, load_splits
 from air_tf.training import run_folder
 from experiments import generalisation, more_objects, omniglot, representation, runs
 from experiments.digits import apart
+from experiments.records import Records
 from experiments.tables import markdown, spread
 from tests.conftest import run_eagerly
 
 
-def quickly(name, folder, cache_dir):
-    """Runs an experiment's quick mode in `folder`; returns its rows."""
+def quickly(name, folder, cache_dir, *pictures):
+    """Runs an experiment's quick mode in `folder`; returns its records."""
     with run_eagerly(), pytest.MonkeyPatch.context() as patch:  # the quick mode leaves it so
         flags = ["--quick", "--runs-dir", str(folder), "--cache-dir", str(cache_dir)]
         patch.setattr(sys, "argv", [name, *flags])
         importlib.import_module(f"experiments.{name}").main()
     results = folder / "quick" / "results"
     assert (results / f"{name}.md").read_text().count("|") > 20
-    with Image.open(results / f"{name}.png") as picture:
-        assert np.asarray(picture).std() > 10
-    return json.loads((results / f"{name}.json").read_text())
+    assert {path.name for path in results.iterdir()} == {f"{name}.jsonl", f"{name}.md", *pictures}
+    for file in pictures:
+        with Image.open(results / file) as picture:
+            assert np.asarray(picture).std() > 10
+    return list(Records(results / f"{name}.jsonl"))
 
 
 @pytest.mark.slow
 def test_generalisation(tmp_path, cache_dir):
-    rows = quickly("generalisation", tmp_path, cache_dir)
+    rows = quickly("generalisation", tmp_path, cache_dir, "extrapolation.png")
     assert [(r["task"], r["model"]) for r in rows] == [
         ("extrapolation", "AIR"),
         ("extrapolation", "DAIR"),
@@ -47,8 +49,7 @@ def test_generalisation(tmp_path, cache_dir):
 
 @pytest.mark.slow
 def test_representation(tmp_path, cache_dir):
-    record = quickly("representation", tmp_path, cache_dir)
-    rows, [run] = record["accuracies"], record["runs"]
+    [run, *rows] = quickly("representation", tmp_path, cache_dir, "representation.png")
     assert len(rows) == 12 and all(0 <= r["accuracy"] <= 1 for r in rows)
     assert run["VAE"]["latents"] == 2 * (4 + 3) and 0 < run["VAE"]["pixel_mse"] < 1
     assert 0 <= run["AIR"]["count_accuracy"] <= 1
@@ -56,16 +57,15 @@ def test_representation(tmp_path, cache_dir):
 
 @pytest.mark.slow
 def test_omniglot(tmp_path, cache_dir):
-    rows = quickly("omniglot", tmp_path, cache_dir)
+    rows = quickly("omniglot", tmp_path, cache_dir, "omniglot.png", "omniglot_parts.png")
     assert [r["strokes"] for r in rows] == [1, 2]
 
 
 @pytest.mark.slow
 def test_more_objects(tmp_path, cache_dir):
-    record = quickly("more_objects", tmp_path, cache_dir)
-    [cost] = record["costs"]
+    [cost, run] = quickly("more_objects", tmp_path, cache_dir, "more_objects.png", "two_digits.png")
     assert cost["max_objects"] == 1 and cost["megabytes"] > 0 and cost["ms_per_step"] > 0
-    assert len(record["runs"]) == 1
+    assert run["setting"] == "two_digits" and 0 <= run["count_accuracy"] <= 1
 
 
 def test_bad_arguments_are_one_line(tmp_path, monkeypatch, capsys):
@@ -127,44 +127,32 @@ def test_line_through_costs():
     assert more_objects.line_through(bent, "ms_per_step") == pytest.approx((1, 0, 2))
 
 
-def interrupted(folder, flags):
-    """A run's folder, as training leaves it that was stopped before its first checkpoint."""
-    folder.mkdir()
-    run_folder.write_config(cli.parse_run(flags.split()), "a fingerprint", folder)
-    return folder
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (("--steps 4", "--steps 9"), "with steps=9. Received: steps=4; move the run away"),
+        (("--z-what-size 4", "--z-what-size 5"), "Expected z_what_size=4.* Received: z_what_size=5"),
+    ],
+)
+def test_a_run_goes_on_only_with_the_settings_it_was_begun_with(tmp_path, cache_dir, change, message):
+    flags = f"--digits embedded {runs.QUICK}"
+    config = cli.parse_run([*flags.split(), "--cache-dir", str(cache_dir)])
+    (tmp_path / "a-run").mkdir()  # as training leaves it that was stopped before its first checkpoint
+    run_folder.write_config(config, load_splits(config.data).fingerprint, tmp_path / "a-run")
+    other = runs.Run("a-run", flags.replace(*change))
+    with pytest.raises(ValueError, match=message):
+        runs.train(other, runs.Arguments(runs_dir=tmp_path, cache_dir=cache_dir))
 
 
-def test_a_run_goes_on_only_with_the_settings_it_was_begun_with(tmp_path):
-    flags = "--preset two_digits --digits embedded --steps 7"
-    interrupted(tmp_path / "a-run", flags)
-    longer = runs.Run("a-run", flags.replace("7", "9"))
-    with pytest.raises(ValueError, match=r"with steps=9. Received: steps=7; move the run away"):
-        runs.train(longer, runs.Arguments(runs_dir=tmp_path))
-
-
-def test_a_record_is_of_the_data_it_was_made_of(tmp_path):
-    flags = "--preset omniglot --steps 7"
-    folder = interrupted(tmp_path / "a-run", flags)
-    run_of = lambda fingerprint: runs.Run("a-run", flags, (), fingerprint)  # noqa: E731
-    assert runs.check_settings(run_of("a fingerprint"), folder)["training"]["steps"] == 7
-    with pytest.raises(ValueError, match="with data='those given'"):
-        runs.check_settings(run_of("another"), folder)
-
-
-def test_what_a_record_lacks_is_a_default_or_not_compared():
-    config = cli.parse_run(["--max-objects", "2", "--digits", "mnist"])
-    assert list(run_folder.differences({"model": {}}, config, set())) == [("max_objects", 3, 2)]
-    assert not list(run_folder.differences({"model": {}}, config, {"max_objects"}))
-
-
-def test_rows_of_measured_runs_come_first_and_together(tmp_path, monkeypatch):
-    jobs = [runs.Job(runs.Run(name, ""), lambda model, record: {}, {"name": name}) for name in "abcd"]
-    for name in "bd":
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "metrics.json").write_text("{}")
-    monkeypatch.setattr(runs, "scored", lambda job, records, *_: records / job.name)
-    monkeypatch.setattr(runs, "row", lambda run, record, numbers, name: name)
-    assert list(runs.rows_of(jobs, tmp_path, None, None)) == [["b", "d"], ["a", "b", "d"], list("abcd")]
+def test_records_of_measured_runs_come_first_and_together(tmp_path, monkeypatch):
+    jobs = [runs.Job(runs.Run(name, ""), {}, lambda folder, metrics: {}) for name in "abcd"]
+    monkeypatch.setattr(runs, "measure", lambda job, arguments: {"name": job.run.name, "flags": ""})
+    records = Records(tmp_path / "records.jsonl")
+    for name in "db":
+        records.add({"name": name, "flags": ""})
+    told = runs.records_of(jobs, records, runs.Arguments())
+    assert ["".join(r["name"] for r in rows) for rows in told] == ["bd", "abd", "abcd"]
+    assert [r["name"] for r in Records(records.path)] == list("dbac")
 
 
 def test_spread_and_table():
