@@ -30,8 +30,8 @@ from air_tf.paths import expand
 
 CHECKPOINTS_KEPT = 3
 # Fields that a resumed run may change: where things are, how long to train, how often to look.
-PLACES = {"mnist", "cache_dir", "images", "omniglot"}
-FREE_FIELDS = PLACES | {
+FREE_FIELDS = {
+    "mnist", "cache_dir", "images", "omniglot",
     "steps", "steps_per_call", "evaluate_every", "evaluation_images", "checkpoint_every",
     "stop_at_accuracy",
 }  # fmt: skip
@@ -207,17 +207,14 @@ def differences(saved: dict, config: Config, free: set[str]) -> Iterator[tuple[s
     """Yields the fields that are others in a saved config: name, saved value, the config's.
 
     Args:
-        saved: what `write_config` wrote; a field that it lacks had its default, a part that it lacks
-            is not compared.
+        saved: the parts `data`, `model` and `training`, as JSON.
         config: `Config`.
         free: names of fields that may differ.
     """
-    defaults = as_json(dataclasses.asdict(Config()))
     for part, values in as_json(dataclasses.asdict(config)).items():
-        for name, value in values.items() if part in saved and part != "run" else ():
-            was = saved[part].get(name, defaults[part][name])
-            if name not in free and was != value:
-                yield name, was, value
+        for name, value in values.items() if part in saved else ():
+            if name not in free and saved[part][name] != value:
+                yield name, saved[part][name], value
 
 
 def write_config(config: Config, fingerprint: str, folder: Path) -> str:
