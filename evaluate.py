@@ -14,8 +14,9 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the imports without 
 
 
 from air_tf import cli
-from air_tf.config import DataConfig
-from air_tf.data import load_splits
+from air_tf.data import DatasetSettings
+from air_tf.data.base import DatasetBase
+from air_tf.data.multi_mnist import MultiMNISTSettings
 from air_tf.evaluation.evaluate import check_images_fit, evaluate_fully, importance_bounds
 from air_tf.folders import RESULT, writing
 from air_tf.paths import as_text, expand, shown
@@ -51,7 +52,7 @@ class EvaluateConfig:
     """Folder to write (default: evaluation/SPLIT in the run, or evaluation for a SavedModel). It has to
     be new, or hold an earlier result that nobody has changed, which is replaced."""
 
-    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    data: DatasetSettings = dataclasses.field(default_factory=MultiMNISTSettings)
 
 
 def check(config: EvaluateConfig) -> None:
@@ -82,9 +83,9 @@ def parse(arguments: list[str] | None = None) -> EvaluateConfig:
     if run:
         data = read_config(expand(run)).data
         if dataset in ("", data.dataset):
-            data = dataclasses.replace(data, cache_dir=DataConfig.cache_dir)
+            data = dataclasses.replace(data, cache_dir=DatasetBase.cache_dir)
             default = dataclasses.replace(default, data=data)
-    return cli.parse(EvaluateConfig, arguments, default=default)
+    return cli.parse(EvaluateConfig, arguments, default)
 
 
 def load(config: EvaluateConfig):
@@ -111,7 +112,7 @@ def evaluate(config: EvaluateConfig, model, history: list[dict], run: Path | Non
     """Writes an evaluation to the folder `out`, and the projector to that of the run."""
     from air_tf.evaluation import report  # matplotlib takes its time
 
-    dataset = load_splits(config.data)
+    dataset = config.data.load()
     print(dataset.description, flush=True)
     if config.split not in dataset.splits:
         has = ", ".join(dataset.splits)

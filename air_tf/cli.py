@@ -2,33 +2,88 @@
 
 import argparse
 import contextlib
+import dataclasses
 import io
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
 
 import tensorflow as tf
 import tyro
 
-from air_tf.config import MULTI_MNIST, PRESETS, Config
+from air_tf.config import Config
+from air_tf.parts import choices, flat, owners, replaced
 from air_tf.paths import shown
+from air_tf.presets import MULTI_MNIST, PRESETS
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 TRACEBACK = "--traceback"
 LONGEST_ERROR = 2000  # characters
+C = TypeVar("C")
 
 
-def parse(config_class, arguments: list[str] | None = None, **options):
-    """Reads a config from the command line: a flag for each field, nested ones too.
+def parse(config_class: type[C], arguments: list[str] | None = None, default: C | None = None) -> C:
+    """Reads a config from the command line: a flag for each setting, by its own name.
+
+    Flags that choose a part, `--likelihood` for example, decide whose settings there are flags for.
+
+    Args:
+        config_class: a dataclass, which may nest settings.
+        arguments: those of the command line, or others.
+        default: the values of flags that are not given.
 
     Raises:
-        ValueError: the settings refuse a value; tyro itself explains what is no flag or no number.
+        ValueError: the settings refuse a value, or a flag belongs to a part that is not chosen; tyro
+            itself explains what is no flag or no number.
         SystemExit: after --help, or after such an explanation.
     """
-    description = f"{config_class.__doc__}\n\n{TRACEBACK} shows where in the program an error arose."
-    options = {"description": description, "config": (tyro.conf.OmitArgPrefixes,), **options}
+    selectors = choices(config_class)
+    options: dict[str, Any] = {"config": (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)}
+    options["description"] = (
+        f"{config_class.__doc__}\n\n{TRACEBACK} shows where in the program an error arose."
+    )
+    if not selectors:
+        default_value = {} if default is None else {"default": default}
+        return _parsed(config_class, arguments, **default_value, **options)
+    given = dict(zip(selectors, peek(arguments, *map(_flag, selectors))))
+    default = replaced(default or config_class(), **{n: kind for n, kind in given.items() if kind})
+    _check_owners(default, arguments)
+    present = flat(default)
+    there = {name: kinds for name, kinds in selectors.items() if name in present}
+    chosen = [(name, _choice(kinds), present[name]) for name, kinds in there.items()]
+    flags = dataclasses.make_dataclass("Flags", [("config", config_class, default), *chosen])
+    return _parsed(flags, arguments, default=flags(default), **options).config
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _choice(kinds: dict[str, type]):
+    """The type of a flag that chooses one of several parts; each part's first sentence explains it."""
+    lines = [f"{kind}: {(part.__doc__ or '').partition(chr(10))[0]}" for kind, part in kinds.items()]
+    return Annotated[Literal[tuple(kinds)], tyro.conf.arg(help=" ".join(lines))]
+
+
+def _check_owners(config, arguments: list[str] | None) -> None:
+    """Raises ValueError if a flag belongs to a part that is not chosen."""
+    present, owned = flat(config), owners(type(config))
+    for argument in sys.argv[1:] if arguments is None else arguments:
+        name = argument.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
+        of = owned.get(name, {}) if argument.startswith("--") and name not in present else {}
+        for selector, kinds in of.items():
+            flag = _flag(selector)
+            wanted = " or ".join(f"{flag} {kind}" for kind in kinds)
+            raise ValueError(
+                f"Expected {argument.partition('=')[0]} only with {wanted}. "
+                f"Received: {argument} with {flag} {present[selector]}."
+            )
+
+
+def _parsed(config_class, arguments, **options):
     with contextlib.redirect_stderr(io.StringIO()) as explanation:
         try:
             return tyro.cli(config_class, args=arguments, **options)
@@ -51,7 +106,7 @@ def _refusal(stopped: SystemExit) -> ValueError | None:
 def parse_run(arguments: list[str] | None = None) -> Config:
     """Reads the config of a run: the flags given, the others as in the preset they name."""
     preset, dataset = peek(arguments, "--preset", "--dataset")
-    return parse(Config, arguments, default=PRESETS.get(preset or dataset, MULTI_MNIST))
+    return parse(Config, arguments, PRESETS.get(preset or dataset, MULTI_MNIST))
 
 
 def peek(arguments: list[str] | None, *flags: str) -> list[str]:

@@ -8,15 +8,27 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from air_tf.config import ModelConfig
 from air_tf.image_files import LARGEST
 from air_tf.scene import Scene
+from air_tf.validation import settings
 
 PNG_SIGNATURE, JPEG_SIGNATURE = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 PNG_HEADER = 33  # bytes: the signature and the header, a checksum at its end
 BYTES = 2**24, 2**16, 2**8, 1  # of a big-endian integer
 CMYK = 4  # components of a JPEG
+Shape = tuple[int, int, int]  # (height, width, channels), in pixels
 AT_ONCE = 2  # pictures decoded at a time, of up to LARGEST pixels each
+
+
+@settings
+class Preparation:
+    """What is done to the greys of a picture."""
+
+    dark_objects: bool = False
+    """Whether picture files have dark objects on a light ground, so are inverted."""
+
+    subtract_ground: bool = False
+    """Whether the border's median colour is taken off picture files."""
 
 
 def border_median(image: tf.Tensor) -> tf.Tensor:
@@ -26,7 +38,7 @@ def border_median(image: tf.Tensor) -> tf.Tensor:
     return pixels[tf.shape(pixels)[0] // 2]
 
 
-def prepare(image: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor]:
+def prepare(image: tf.Tensor, image_shape: Shape, how: Preparation) -> tuple[tf.Tensor, tf.Tensor]:
     """Fits one picture into the model's images.
 
     It is shrunk or enlarged with its shape kept, then inverted where the model was trained on dark
@@ -35,21 +47,22 @@ def prepare(image: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor
 
     Args:
         image: `(h, w, C)` uint8 of any size, C as the model's images.
-        config: `ModelConfig`.
+        image_shape: `(H, W, C)`.
+        how: `Preparation`.
 
     Returns:
         The image, `(H, W, C)` in [0, 1], and the picture's edges within it, (top, left, height, width)
         as fractions.
     """
-    height, width, channels = config.image_shape
+    height, width, channels = image_shape
     size = tf.cast(tf.shape(image)[:2], tf.float32)
     inner = tf.cast(tf.round(size * tf.reduce_min([height, width] / size)), tf.int32)
     inner = tf.maximum(1, inner)
     # resized as uint8: in floats a large picture would take four times the memory
     image = tf.clip_by_value(tf.image.resize(image, inner, antialias=True) / 255.0, 0.0, 1.0)
-    if config.dark_objects:
+    if how.dark_objects:
         image = 1.0 - image
-    if config.subtract_ground:
+    if how.subtract_ground:
         ground = border_median(image)
         image = tf.nn.relu(image - ground) / tf.maximum(1.0 - tf.reduce_min(ground), 1 / 255)
     top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
@@ -59,15 +72,15 @@ def prepare(image: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor
 
 
 @functools.cache
-def _compiled(config: ModelConfig):
-    picture = tf.TensorSpec((None, None, config.image_shape[2]), tf.uint8)
-    function = tf.function(lambda image: prepare(image, config), input_signature=[picture])
+def _compiled(image_shape: Shape, how: Preparation):
+    picture = tf.TensorSpec((None, None, image_shape[2]), tf.uint8)
+    function = tf.function(lambda image: prepare(image, image_shape, how), input_signature=[picture])
     return function.get_concrete_function()  # TensorFlow warns of many functions traced from one line
 
 
-def fit(picture: np.ndarray, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
+def fit(picture: np.ndarray, image_shape: Shape, how: Preparation) -> tuple[np.ndarray, np.ndarray]:
     """`prepare` of an array, with the image as uint8."""
-    image, edges = _compiled(config)(tf.convert_to_tensor(picture))
+    image, edges = _compiled(image_shape, how)(tf.convert_to_tensor(picture))
     return np.round(image.numpy() * 255).astype(np.uint8), edges.numpy()
 
 
@@ -118,7 +131,9 @@ def decode(file: tf.Tensor, channels: int) -> tf.Tensor:
     return tf.cond(shape[2] == CMYK, from_cmyk, plain)
 
 
-def prepare_encoded(image_bytes: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor]:
+def prepare_encoded(
+    image_bytes: tf.Tensor, image_shape: Shape, how: Preparation
+) -> tuple[tf.Tensor, tf.Tensor]:
     """`prepare` of PNG or JPEG files: `(B,)` strings to `(B, H, W, C)` and `(B, 4)`.
 
     TensorFlow's decoders know no orientation and drop what is transparent: `pictures.read_picture` and
@@ -127,9 +142,9 @@ def prepare_encoded(image_bytes: tf.Tensor, config: ModelConfig) -> tuple[tf.Ten
     Raises:
         tf.errors.InvalidArgumentError: a file is neither, is broken, or has over `LARGEST` pixels.
     """
-    signature = tf.TensorSpec(config.image_shape, tf.float32), tf.TensorSpec((4,), tf.float32)
+    signature = tf.TensorSpec(image_shape, tf.float32), tf.TensorSpec((4,), tf.float32)
     return tf.map_fn(
-        lambda file: prepare(decode(file, config.image_shape[2]), config),
+        lambda file: prepare(decode(file, image_shape[2]), image_shape, how),
         image_bytes,
         fn_output_signature=signature,
         parallel_iterations=AT_ONCE,

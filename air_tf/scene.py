@@ -13,6 +13,14 @@ COLUMNS = 8  # images side by side in a drawing
 SHOWN = 10  # images in a table
 
 
+class Layers(NamedTuple):
+    """The N objects of each image, one by one, counted or not."""
+
+    layers: Array  # (B, N, H, W, C), each drawn by itself
+    masks: Array  # (B, N, H, W), how much of each pixel it shows among those counted
+    windows: Array  # (B, N, 4), as boxes, but also outside of the image
+
+
 class Scene(NamedTuple):
     """What AIR sees in a batch of images; past an image's count, boxes are zeros."""
 
@@ -22,14 +30,49 @@ class Scene(NamedTuple):
     tight_boxes: Array  # (B, N, 4), the same, of each object's ink
     scores: Array  # (B, N), q(n >= i)
     reconstructions: Array  # (B, H, W, C), of the counted objects
-    z_what: Array  # (B, N, z_what_size)
-    z_where: Array  # (B, N, 3), (scale, shift_x, shift_y)
+    latents: dict[str, Array]  # (B, N, size) each, by their names
+
+    @classmethod
+    def of(cls, outputs: dict[str, Array]) -> "Scene":
+        """The scenes that an endpoint's `outputs` stand for."""
+        latents = {name[2:]: value for name, value in outputs.items() if name.startswith("z_")}
+        fields = {name: value for name, value in outputs.items() if not name.startswith("z_")}
+        return cls(**fields, latents=latents)
+
+    def outputs(self) -> dict[str, Array]:
+        """All fields by their names, latents as z_NAME: what an endpoint gives."""
+        fields = self._asdict()
+        latents = fields.pop("latents")
+        return fields | {f"z_{name}": value for name, value in latents.items()}
+
+    def numpy(self) -> "Scene":
+        """The scenes as arrays."""
+        return tf.nest.map_structure(np.asarray, self)
+
+    def part(self, index) -> "Scene":
+        """The scenes of the images that a slice or an array of indices picks."""
+        return tf.nest.map_structure(lambda values: values[index], self)
+
+    @classmethod
+    def joined(cls, scenes: list["Scene"]) -> "Scene":
+        """The scenes of several batches, as arrays, one after the other."""
+        return tf.nest.map_structure(lambda *values: np.concatenate(values), *scenes)
+
+    @property
+    def z_what(self) -> Array:
+        """Codes of glimpses, `(B, N, z_what_size)`."""
+        return self.latents["what"]
+
+    @property
+    def z_where(self) -> Array:
+        """Where glimpses lie, `(B, N, 3)`: (scale, shift_x, shift_y)."""
+        return self.latents["where"]
 
     def __str__(self):
         """A table of the first images: counts, their probability, tight boxes in hundredths."""
-        if not all(isinstance(values, (np.ndarray, tf.__internal__.EagerTensor)) for values in self):
+        if not isinstance(self.counts, (np.ndarray, tf.__internal__.EagerTensor)):
             return tuple.__repr__(self)
-        counts, probs, boxes = (np.asarray(v)[:SHOWN] for v in (*self[:2], self.tight_boxes))
+        counts, probs, _, boxes = (np.asarray(values)[:SHOWN] for values in self[:4])
         lines = ["image  objects  probability  tight boxes (ymin xmin ymax xmax, % of the image)"]
         for i, (count, prob, of_image) in enumerate(zip(counts, probs, boxes)):
             each = ", ".join(" ".join(f"{100 * edge:.0f}" for edge in box) for box in of_image[:count])

@@ -3,12 +3,47 @@
 import functools
 import reprlib
 from pathlib import Path
-from typing import Any, dataclass_transform
+from typing import Annotated, Any, dataclass_transform
 
 import pydantic
 import pydantic.dataclasses
+from pydantic import AfterValidator, Field
 
 MOST_JSON_BYTES = 64 * 2**20  # of one file; parsed, it takes up to 40 times as much
+
+
+def _is_text(value: str) -> str:
+    """Refuses names of files that are no UTF-8, which neither JSON nor TensorFlow can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"Expected text in UTF-8. Received: {value!r}.") from None
+    return value
+
+
+# The bounds keep what a user may ask for within what float32 and a machine can hold; air_tf.memory
+# compares the sizes that follow from them together with the memory that there is.
+Text = Annotated[str, AfterValidator(_is_text)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+CountOrNone = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Images = Annotated[int, Field(ge=1, le=100_000_000)]
+Objects = Annotated[int, Field(ge=1, le=1000)]
+Units = Annotated[int, Field(ge=1, le=65_536)]
+Side = Annotated[int, Field(ge=2, le=4096)]  # pixels
+ModelSide = Annotated[int, Field(ge=8, le=4096)]  # pixels
+Kernel = Annotated[int, Field(ge=1, le=256)]  # pixels
+Probability = Annotated[float, Field(ge=1e-30, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(ge=1e-12, le=10)]
+Scale = Annotated[float, Field(ge=1e-3, le=1000)]
+Shift = Annotated[float, Field(ge=-1000, le=1000)]
+
+
+def require(condition: bool, expected: str, **received) -> None:
+    """Raises ValueError, with what was expected and the values that came, unless the condition holds."""
+    if not condition:
+        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        raise ValueError(f"Expected {expected}. Received: {values}.")
 
 
 @functools.cache

@@ -18,15 +18,18 @@ from google.protobuf.message import DecodeError
 from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2
 
+from air_tf import replaced
 from air_tf.air import AIR
-from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
+from air_tf.config import Config, ModelConfig
 from air_tf.folders import RESULT, writing
 from air_tf.image_files import read_picture
-from air_tf.memory import check_training_fits
+from air_tf.memory import check_model_fits
+from air_tf.parts import flat, owners
 from air_tf.prediction.tables import Prediction, parsed
 from air_tf.serving.export import export
-from air_tf.training.run_folder import as_json, read_config, read_history
+from air_tf.training.run_folder import RunRecord, read_config, read_history
 from air_tf.training.trainer import names_workers
+from air_tf.validation import parse_json
 from benchmarks.fuzz_inputs import (
     altered_bytes,
     altered_json,
@@ -61,7 +64,7 @@ def written(path: Path, read: Callable[[], object]) -> Callable[[bytes], object]
 
 
 RECORD = {
-    **as_json(dataclasses.asdict(Config())),
+    **json.loads(json.dumps(dataclasses.asdict(Config()))),
     "digits": "mnist", "seed": 0, "digits_fingerprint": "0f" * 16,
 }  # fmt: skip
 EVALUATION = {
@@ -73,23 +76,26 @@ CLUSTER = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "in
 
 def settings(folder: Path) -> Reader:
     """The settings, as flags or as Python code gives them, and whether they fit into memory."""
-    parts = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig, "run": RunConfig}
     typical = st.sampled_from(
-        [1, 2, 64, 0.5, 3.0, "mnist", "omniglot", "nvil", (3.0, 0.2), (50, 50), (5,)]
+        [1, 2, 64, 0.5, 3.0, "mnist", "omniglot", "nvil", "concrete", (3.0, 0.2), (50, 50), (5,)]
     )
     value = st.one_of(typical, values, st.lists(scalars, max_size=3).map(tuple))
 
-    def read(case):
-        part, fields = case
-        setting = parts[part](**fields)
-        check_training_fits(dataclasses.replace(Config(), **{part: setting}))
-        assert part == "run" or parts[part].from_json(as_json(dataclasses.asdict(setting))) == setting
+    names = [*flat(Config()), *owners(Config), "depth"]
 
-    def fields_of(part: str):
-        names = st.sampled_from([field.name for field in dataclasses.fields(parts[part])])
-        return st.tuples(st.just(part), st.dictionaries(names, value, max_size=3))
+    def read(changes):
+        config = replaced(Config(), **changes)
+        check_model_fits(config.model, config.training.batch_size, training=True)
+        text = json.dumps({**dataclasses.asdict(config), "digits_fingerprint": ""})
+        record = parse_json(text, RunRecord, "a run", "the settings")
+        assert (record.data, record.model, record.training) == (
+            config.data,
+            config.model,
+            config.training,
+        )
 
-    return Reader(st.sampled_from(list(parts)).flatmap(fields_of), read, (ValueError,))
+    changes = st.dictionaries(st.sampled_from(names), value, max_size=3)
+    return Reader(changes, read, (ValueError,))
 
 
 def config(folder: Path) -> Reader:
@@ -196,7 +202,7 @@ def picture(folder: Path) -> Reader:
 def progress(folder: Path) -> Reader:
     """A line of an unfinished prediction job."""
     finished = Prediction("a.png", False, (9, 13), 1, 0.9, 1.1, [[0.1, 0.2, 0.3, 0.4]], [0.9])
-    return Reader(altered_json(as_json(dataclasses.asdict(finished))), parsed)
+    return Reader(altered_json(dataclasses.asdict(finished)), parsed)
 
 
 def manifest(folder: Path) -> Reader:
@@ -229,7 +235,7 @@ def served_model():
     """A small model, served as the tests serve it."""
     from tests.prediction_server import Version
 
-    config = ModelConfig(
+    config = replaced(ModelConfig(),
         image_shape=(12, 10, 1), max_objects=2, glimpse_size=6, z_what_size=4, embedding_units=8,
         lstm_units=8, hidden_units=8,
     )  # fmt: skip
@@ -277,6 +283,7 @@ def request(folder: Path) -> Reader:
     originals = [
         request_of("serving_default", images=np.zeros((1, 12, 10, 1), np.float32)),
         request_of("decode", **latents),
+        request_of("layers", **latents),
         request_of("encoded", image_bytes=[pictures()[0]]),
         request_of("prepare", image_bytes=[pictures()[7]]),
     ]

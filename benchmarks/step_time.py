@@ -8,6 +8,7 @@ results/step_time.json.
 import dataclasses
 import json
 import time
+import types
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from air_tf.config import Config, ModelConfig, TrainingConfig
-from air_tf.estimators.bounds import canvases, log_likelihood
+from air_tf.model.composition import Layer
+from air_tf.parts import flat
 from air_tf.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +49,9 @@ class Product(NamedTuple):
 
 def products(model: ModelConfig, batch: int) -> list[Product]:
     """Every matrix product of a step."""
-    (height, width, channels), side, steps = model.image_shape, model.glimpse_size, model.max_objects
+    (height, width, channels), steps = model.image_shape, model.max_objects
+    model = types.SimpleNamespace(**flat(model))
+    side = model.glimpse_size
     pixels, glimpse = height * width * channels, side * side * channels
     hidden, lstm, code = model.hidden_units, model.lstm_units, model.z_what_size
     inputs = model.embedding_units + 3 + code
@@ -126,16 +130,14 @@ def floor(model: ModelConfig, batch: int, num_weights: int) -> tuple[dict, float
 
 def part_milliseconds(trainer: Trainer, x: tf.Tensor) -> dict[str, float]:
     """Each part alone, compiled, forward and backward, for all its calls in a step."""
-    model, cell, config = trainer.model, trainer.model.cell, trainer.config.model
-    batch, steps = x.shape[0], config.max_objects
-    state = cell.initial_state(x)
-    noise = model.sample_noise(batch, 0)
-    step, _ = cell(x, noise[0], state)
-    hidden, glimpse = state.lstm[0], step.glimpse
-    inputs = tf.concat([state.embedding, state.z_where, state.z_what], axis=-1)
-
-    def repeated(function):
-        return lambda *values: [function(*values) for _ in range(steps)]
+    model, config = trainer.model, trainer.config.model
+    inference, objects, where = model.inference, model.objects, model.objects.where
+    batch, steps, side = x.shape[0], config.max_objects, config.objects.glimpse_size
+    unrolled = model.unroll(x, model.sample_noise(batch, 0))
+    step, hidden = unrolled.steps[0], tf.random.normal((batch, config.inference.lstm_units))
+    z_where = step.samples["where"]
+    glimpse = where.attend(x, z_where, side)
+    inputs = tf.concat([inference.embedding(x)[0], *step.samples.values()], axis=-1)
 
     def forward_and_backward(function, inputs, weights):
         @tf.function(jit_compile=True)
@@ -151,7 +153,8 @@ def part_milliseconds(trainer: Trainer, x: tf.Tensor) -> dict[str, float]:
     def transform(image, glimpse, z_where):
         # each step at another place, or XLA would compute one for all
         places = [z_where * (1.0 + i / 7) for i in range(steps)]
-        return [(cell.attend(image, place), cell.place(glimpse, place)) for place in places]
+        attended = [where.attend(image, place, side) for place in places]
+        return attended, [where.place(glimpse, place, config.image_shape) for place in places]
 
     def chain(layer):
         """The layer on its own output's sum, so that no call is the same as the one before."""
@@ -165,27 +168,31 @@ def part_milliseconds(trainer: Trainer, x: tf.Tensor) -> dict[str, float]:
 
         return call
 
-    heads = lambda h: (cell.pres_head(h), cell.where_head(h))  # noqa: E731
-    head_weights = cell.pres_head.trainable_weights + cell.where_head.trainable_weights
-    coding_weights = cell.what_encoder.trainable_weights + cell.decode.trainable_weights
-    coding = lambda g: cell.decode(cell.what_encoder(g)[0])  # noqa: E731
+    heads = lambda h: (inference.pres_head(h), objects.where_head(h))  # noqa: E731
+    head_weights = inference.pres_head.trainable_weights + objects.where_head.trainable_weights
+    coding_weights = objects.what_encoder.trainable_weights + objects.decoder.trainable_weights
+    coding = lambda g: tf.sigmoid(objects.decoder(objects.what_encoder(g)[0]))  # noqa: E731
 
     gradients = [tf.zeros_like(v) for v in model.trainable_variables]
     apply = tf.function(
         lambda: trainer.optimizer.apply(gradients, model.trainable_variables), jit_compile=True
     )
-    embed = tf.function(jit_compile=True)(lambda: _embedding_gradient(cell.embedding, x))
+    embed = tf.function(jit_compile=True)(lambda: _embedding_gradient(inference.embedding, x))
     return {
         "embedding": 1000 * best_seconds(embed),
         "LSTM": forward_and_backward(
-            chain(lambda i: cell.lstm(i, [hidden, hidden])[0]), [inputs], cell.lstm.trainable_weights
+            chain(lambda i: inference.lstm(i, [hidden, hidden])[0]),
+            [inputs],
+            inference.lstm.trainable_weights,
         ),
         "heads": forward_and_backward(chain(heads), [hidden], head_weights),
-        "attend and place": forward_and_backward(transform, [x, glimpse, step.z_where], []),
+        "attend and place": forward_and_backward(transform, [x, glimpse, z_where], []),
         "encoder and decoder": forward_and_backward(chain(coding), [glimpse], coding_weights),
         "likelihood": forward_and_backward(
-            lambda *placed: log_likelihood(x, canvases(list(placed)), config.pixel_scale),
-            [step.placed * (1 + i) for i in range(steps)],
+            lambda *placed: model.likelihood.log_prob(
+                x, model.composition.canvases(unrolled.behind.layer, [Layer(p) for p in placed])
+            ),
+            [step.layer.colour * (1 + i) for i in range(steps)],
             [],
         ),
         "optimizer": 1000 * best_seconds(apply),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from air_tf.data import Split
+from air_tf.data.split import Split
 from air_tf.evaluation.metrics import pairwise_iou
 
 

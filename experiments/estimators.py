@@ -25,8 +25,8 @@ import tensorflow as tf
 import tyro
 
 from air_tf import cli
-from air_tf.config import DataConfig
-from air_tf.data import Split, load_splits
+from air_tf.data.multi_mnist import MultiMNISTSettings
+from air_tf.data.split import Split
 from air_tf.evaluation.evaluate import evaluate, importance_bounds
 from air_tf.training.run_folder import load_model, read_history
 from air_tf.training.trainer import Trainer
@@ -104,7 +104,7 @@ class Arguments(runs.Arguments):
 
 @functools.cache
 def benchmark(cache_dir: Path) -> dict[str, Split]:
-    return load_splits(DataConfig(digits="mnist", cache_dir=str(cache_dir))).splits
+    return MultiMNISTSettings(digits="mnist", cache_dir=str(cache_dir)).load().splits
 
 
 def job_of(setting: Setting, seed: int, arguments: runs.Arguments) -> Job:

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from air_tf import cli
-from air_tf.config import DataConfig
-from air_tf.data import Split, load_splits
+from air_tf.data.multi_mnist import MultiMNISTSettings
+from air_tf.data.split import Split
 from air_tf.evaluation import report
 from air_tf.evaluation.evaluate import infer_all
 from air_tf.training.run_folder import load_model
@@ -47,11 +47,11 @@ SHOWN = 6  # images in the picture
 def unseen_images(count: int, arguments: SeedArguments) -> Split:
     """Images with `count` digits each, of held-out digits."""
     images = 40 if arguments.quick else UNSEEN_IMAGES
-    config = DataConfig(
+    config = MultiMNISTSettings(
         digits=arguments.digits, digit_counts=(count,), train_images=1, test_images=images,
         cache_dir=str(arguments.cache_dir),
     )  # fmt: skip
-    return held_out_digits(load_splits(config).splits)
+    return held_out_digits(config.load().splits)
 
 
 def score(

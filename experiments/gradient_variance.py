@@ -21,10 +21,11 @@ import tyro
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from air_tf import cli
+from air_tf import cli, replaced
 from air_tf.air import AIR
-from air_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
-from air_tf.data import batches, load_splits
+from air_tf.config import Config, ModelConfig, TrainingConfig
+from air_tf.data.multi_mnist import MultiMNISTSettings
+from air_tf.data.split import batches
 from air_tf.training.trainer import Trainer
 from experiments import records
 from experiments.tables import markdown, write
@@ -33,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 RHO = 0.01
 # The signal is not normalised: that would scale the gradient, and its variance with it.
 ESTIMATORS = {
-    "enumerate": {"presence": "enumerate"},
+    "enumerate": {"presence": "enumerate", "warm_start_steps": 0},
     "concrete": {"presence": "concrete"},
     "nvil, learned baseline": {"presence": "nvil", "signal_normalisation": False},
     "nvil, running mean only": {"presence": "nvil", "signal_normalisation": False},
@@ -76,13 +77,16 @@ class Arguments:
     """Folder for generated images."""
 
 
-def make_model(name: str, weights: list[np.ndarray]) -> AIR:
+def make_model(name: str, weights: list[np.ndarray], arguments: Arguments) -> AIR:
     """The estimator's model with these weights; a baseline that is not to learn gives 0."""
+    changes = dict(ESTIMATORS[name])
+    if changes["presence"] == "nvil":
+        changes["baseline_learning_rate"] = arguments.baseline_learning_rate
     keras.utils.set_random_seed(0)
-    model = AIR(ModelConfig(rho=RHO, warm_start_steps=0, **ESTIMATORS[name]))
+    model = AIR(replaced(ModelConfig(), rho=RHO, **ESTIMATORS[name]))
     for variable, value in zip(model.variable_groups[0], weights):
         variable.assign(value)
-    if model.config.presence == "nvil" and name not in WITH_BASELINE:
+    if model.variable_groups[1] and name not in WITH_BASELINE:
         for variable in model.variable_groups[1]:
             variable.assign(tf.zeros_like(variable))
     return model
@@ -90,17 +94,14 @@ def make_model(name: str, weights: list[np.ndarray]) -> AIR:
 
 def prepare(name: str, model: AIR, images: np.ndarray, arguments: Arguments) -> None:
     """Lets nvil's baseline and running mean learn, the model's weights held."""
-    if model.config.presence != "nvil":
+    if not model.variable_groups[1]:
         return
-    optimizer = keras.optimizers.Adam(arguments.baseline_learning_rate)
-    optimizer.build(model.variable_groups[1])
 
     @tf.function(jit_compile=True)
     def step(x, train_step):
         gradients, estimate = model.gradients(x, train_step)
-        if name in WITH_BASELINE:
-            optimizer.apply(gradients[1], model.variable_groups[1])
-        model.objective.observe(estimate.signal)
+        learns = 1.0 if name in WITH_BASELINE else 0.0
+        model.estimator.update([learns * gradient for gradient in gradients[1]], estimate)
 
     data = batches(images, arguments.batch_size, arguments.seed, 0, arguments.baseline_steps)
     for train_step, x in enumerate(tqdm(data, name, arguments.baseline_steps, leave=False)):
@@ -110,7 +111,7 @@ def prepare(name: str, model: AIR, images: np.ndarray, arguments: Arguments) -> 
 def variance(name: str, model: AIR, x: tf.Tensor, draws: int) -> dict[str, np.ndarray]:
     """The variance over draws of the gradient of every weight: of all, and of the presence's head."""
     variables = model.variable_groups[0]
-    head = {id(v) for v in model.cell.pres_head.trainable_variables}
+    head = {id(v) for v in model.inference.pres_head.trainable_variables}
 
     @tf.function(jit_compile=True)
     def gradient(draw):
@@ -149,12 +150,11 @@ def main() -> None:
     if not arguments.steps or min(arguments.steps) < 1 or arguments.draws < 2:
         received = f"steps={arguments.steps}, draws={arguments.draws}"
         raise ValueError(f"Expected steps above 0 and at least 2 draws. Received: {received}.")
-    dataset = load_splits(DataConfig(digits=arguments.digits, cache_dir=str(arguments.cache_dir)))
+    dataset = MultiMNISTSettings(digits=arguments.digits, cache_dir=str(arguments.cache_dir)).load()
     images, steps = dataset.splits["train"].images, sorted(arguments.steps)
     training = TrainingConfig(steps=steps[-1], seed=arguments.seed, batch_size=arguments.batch_size)
-    trainer = Trainer(
-        Config(model=ModelConfig(rho=RHO), training=training), images, tf.distribute.get_strategy()
-    )
+    config = replaced(Config(training=training), rho=RHO)
+    trainer = Trainer(config, images, tf.distribute.get_strategy())
     trainer.start()
     x = dataset.splits["test"][: arguments.batch_size].float_images()
     variances, rows = {}, []
@@ -167,7 +167,7 @@ def main() -> None:
         weights = [v.numpy() for v in trainer.model.variable_groups[0]]
         variances[step] = {}
         for name in ESTIMATORS:
-            model = make_model(name, weights)
+            model = make_model(name, weights, arguments)
             prepare(name, model, images, arguments)
             variances[step][name] = variance(name, model, tf.constant(x), arguments.draws)
             means = {f"mean, {part}": float(v.mean()) for part, v in variances[step][name].items()}

@@ -22,10 +22,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from air_tf import cli
-from air_tf.config import PRESETS
-from air_tf.data import load_splits
 from air_tf.evaluation import report
 from air_tf.evaluation.evaluate import infer_all
+from air_tf.presets import PRESETS
 from air_tf.training.run_folder import load_model
 from experiments.digits import held_out_digits
 from experiments.records import Records
@@ -95,7 +94,7 @@ def draw(run: Run, picture: Path, arguments: SeedArguments, folder: Path) -> Non
     """A picture of how the fullest images of held-out digits are inferred."""
     model = load_model(folder)
     config = cli.parse_run([*run.flags.split(), "--cache-dir", str(arguments.cache_dir)])
-    split = held_out_digits(load_splits(config.data).splits)
+    split = held_out_digits(config.data.load().splits)
     fullest = split[np.argsort(-split.counts, kind="stable")[:SHOWN]]
     save(report.progress(model, infer_all(model, fullest), fullest, np.arange(len(fullest))), picture)
 

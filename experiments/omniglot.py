@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from air_tf import cli
-from air_tf.config import OMNIGLOT
-from air_tf.data import Split, load_splits
+from air_tf.data.split import Split
 from air_tf.evaluation import report
 from air_tf.evaluation.evaluate import infer_all
+from air_tf.presets import OMNIGLOT
 from air_tf.training.run_folder import load_model
 from experiments.records import Records
 from experiments.runs import QUICK_MODEL, Job, Run, SeedArguments, parse, records_of
@@ -104,7 +104,8 @@ def write_results(rows: list[dict], what: str, folder: Path) -> None:
     text = (
         "`python -m experiments.omniglot`: each row is its command, with a seed each and this command's "
         f"`--omniglot`, evaluated on the alphabets held out. {what} Pixel scale "
-        f"{OMNIGLOT.model.pixel_scale}. Least / median / greatest over seeds, of two both; minutes of "
+        f"{OMNIGLOT.model.likelihood.pixel_scale}. Least / median / greatest over seeds, of two both; "
+        "minutes of "
         "training, with whatever else the machine had to do.\n\n"
     )
     write("omniglot", folder, text + markdown(lines(rows)), figure_of(rows))
@@ -116,7 +117,7 @@ def main() -> None:
     if arguments.quick and not omniglot:
         omniglot = str(made_up(arguments.runs_dir / "drawings"))
     data = dataclasses.replace(OMNIGLOT.data, omniglot=omniglot, cache_dir=str(arguments.cache_dir))
-    dataset = load_splits(data)
+    dataset = data.load()
     sizes = {name: f"{len(split):,}" for name, split in dataset.splits.items()}
     what = f"{sizes['train']} drawings to train on, {sizes['test']} of other alphabets."
     place = ("--omniglot", omniglot) if omniglot else ()

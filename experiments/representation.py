@@ -27,8 +27,8 @@ from matplotlib.figure import Figure
 
 from air_tf import cli
 from air_tf.air import AIR
-from air_tf.config import DataConfig
-from air_tf.data import Split, load_splits
+from air_tf.data.multi_mnist import MultiMNISTSettings
+from air_tf.data.split import Split
 from air_tf.evaluation.evaluate import evaluate, infer_all
 from air_tf.training.run_folder import load_model
 from experiments.digits import apart, held_out_digits
@@ -75,7 +75,7 @@ def features_of(seen: str, model, split: Split) -> np.ndarray:
         return latents[:, None]
     scene = infer_all(model, split)
     there = scene.scores[..., None] > 0.5
-    return np.concatenate([there, there * scene.z_where, there * scene.z_what], axis=-1)
+    return np.concatenate([there, *(there * latent for latent in scene.latents.values())], axis=-1)
 
 
 def targets_of(task: str, split: Split) -> np.ndarray:
@@ -138,18 +138,18 @@ def answers_from(
 
 def images_of_pairs(arguments: SeedArguments, most_labels: int) -> tuple[Split, Split]:
     """Images of two digits, to learn from and, of other digits, to test on."""
-    config = DataConfig(
+    config = MultiMNISTSettings(
         digits=arguments.digits, digit_counts=(2,), cache_dir=str(arguments.cache_dir),
         train_images=most_labels, test_images=40 if arguments.quick else TEST_IMAGES,
     )  # fmt: skip
-    splits = load_splits(config).splits
+    splits = config.load().splits
     return splits["train"], held_out_digits(splits)
 
 
 def vae_beside(air: AIR, seed: int, run: Run, arguments: SeedArguments) -> VAE:
     """A VAE trained on AIR's images as long as AIR; its weights are kept in AIR's folder."""
     config = cli.parse_run([*run.flags.split(), "--cache-dir", str(arguments.cache_dir)])
-    images = load_splits(config.data).splits["train"].images
+    images = config.data.load().splits["train"].images
     kept = arguments.runs_dir.resolve() / run.name / "vae.weights.h5"
     return vae_of(images, seed, air, config.training, kept)
 

@@ -5,7 +5,6 @@ resident while steps ran, over what was before the model was made (Linux; the co
 not count).
 """
 
-import dataclasses
 import json
 import os
 import sys
@@ -19,7 +18,9 @@ import tensorflow as tf
 import tyro
 
 from air_tf import cli
-from air_tf.config import NINE_DIGITS, Config, TrainingConfig
+from air_tf.config import Config, TrainingConfig
+from air_tf.parts import replaced
+from air_tf.presets import NINE_DIGITS
 from air_tf.training.trainer import Trainer
 
 ROUNDS, STEPS = 5, 4
@@ -36,7 +37,7 @@ def step_cost(max_objects: int, canvas_size: int, batch_size: int) -> dict:
     random, shape = np.random.default_rng(0), (canvas_size, canvas_size, 1)
     images = random.integers(0, 256, (2 * batch_size, *shape), np.uint8)
     before = megabytes("VmRSS")
-    model = dataclasses.replace(NINE_DIGITS.model, image_shape=shape, max_objects=max_objects)
+    model = replaced(NINE_DIGITS.model, image_shape=shape, max_objects=max_objects)
     training = TrainingConfig(batch_size=batch_size, steps=(ROUNDS + 1) * STEPS)
     trainer = Trainer(Config(model=model, training=training), images, tf.distribute.get_strategy())
     trainer.start()

@@ -9,11 +9,10 @@ import tensorflow_probability as tfp
 
 from air_tf.air import AIR
 from air_tf.config import ModelConfig, TrainingConfig
-from air_tf.data import Split, batches
-from air_tf.estimators.bounds import log_likelihood
-from air_tf.model.inference import normal
-from air_tf.model.networks import NormalParameters
-from air_tf.training.trainer import make_optimizers
+from air_tf.data.split import Split, batches
+from air_tf.model.latent import normal
+from air_tf.model.networks import MLP, NormalParameters
+from air_tf.training.trainer import make_optimizer
 
 tfd = tfp.distributions
 
@@ -27,11 +26,14 @@ class VAE(keras.Model):
     def __init__(self, config: ModelConfig, seed: int):
         super().__init__()
         self.seed = seed
-        self.pixel_scale = config.pixel_scale
-        latents, width = config.max_objects * (config.z_what_size + 3), config.embedding_units
+        self.likelihood = config.likelihood.make()
+        latents, width = (
+            config.max_objects * config.objects.num_latents(),
+            config.inference.embedding_units,
+        )
         self.flat = keras.layers.Flatten()
         self.embedding = keras.layers.Dense(width, activation="relu")
-        self.encoder = NormalParameters(width, [0.0] * latents, [1.0] * latents)
+        self.encoder = NormalParameters(MLP(width, 2 * latents), [0.0] * latents, [1.0] * latents)
         pixels = int(np.prod(config.image_shape))
         self.decoder = keras.Sequential(
             [
@@ -41,7 +43,7 @@ class VAE(keras.Model):
                 keras.layers.Reshape(config.image_shape),
             ]
         )
-        self.decoder_bias = config.decoder_bias
+        self.decoder_bias = config.objects.decoder_bias
         self.elbo(tf.zeros((1, *config.image_shape)), (0, 0))  # builds the layers
         self.built = True
 
@@ -58,7 +60,7 @@ class VAE(keras.Model):
         q_z = self.q_z(x)
         z = q_z.mean() + q_z.stddev() * tf.random.stateless_normal(tf.shape(q_z.mean()), seed)
         p_z = normal(tf.zeros_like(z), tf.ones_like(z))
-        return log_likelihood(x, self.draw(z), self.pixel_scale) - tfd.kl_divergence(q_z, p_z)
+        return self.likelihood.log_prob(x, self.draw(z)) - tfd.kl_divergence(q_z, p_z)
 
     def train_step(self, data):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -77,7 +79,7 @@ def vae_of(images: np.ndarray, seed: int, like: AIR, training: TrainingConfig, k
     if kept.exists():
         vae.load_weights(kept)
         return vae
-    vae.compile(optimizer=make_optimizers(training)[0], jit_compile=True)
+    vae.compile(optimizer=make_optimizer(training), jit_compile=True)
     sizes = [sum(int(np.prod(w.shape)) for w in m.trainable_weights) for m in (vae, like)]
     print("Training a VAE of {:,} weights; AIR has {:,}.".format(*sizes), flush=True)
     data = batches(images, training.batch_size, seed, 0, training.steps)

@@ -13,6 +13,7 @@ import site
 import subprocess
 import sys
 import tempfile
+import types
 import warnings
 from pathlib import Path
 
@@ -26,6 +27,13 @@ SHORT_RUN = [  # flags of a training that takes seconds
     "--steps-per-call", 1, "--evaluate-every", 2, "--batch-size", 8,
     "--train-images", 100, "--test-images", 60,
 ]  # fmt: skip
+
+
+def named(config):
+    """All settings of a config, by their names."""
+    from air_tf.parts import flat
+
+    return types.SimpleNamespace(**flat(config))
 
 
 class AsWarning(logging.Handler):
@@ -66,8 +74,8 @@ def same_numbers(request):
 def small_config():
     import air_tf
 
-    return air_tf.ModelConfig(
-        image_shape=(12, 10, 1), max_objects=2, glimpse_size=6, z_what_size=4,
+    return air_tf.replaced(
+        air_tf.ModelConfig(), image_shape=(12, 10, 1), max_objects=2, glimpse_size=6, z_what_size=4,
         embedding_units=8, lstm_units=8, hidden_units=8,
     )  # fmt: skip
 
@@ -111,7 +119,7 @@ def served_model(small_config):
 
     keras.utils.set_random_seed(0)
     model = air_tf.AIR(small_config)
-    model.cell.pres_head.outputs.bias.assign([1.0])
+    model.inference.pres_head.outputs.bias.assign([1.0])
     return model
 
 
@@ -149,9 +157,8 @@ def remote(server):
 @pytest.fixture(scope="session")
 def digit_splits():
     """A few multi-digit images of the embedded digits."""
-    from air_tf.config import MultiDigitRecipe
     from air_tf.data.digits import embedded_digits
-    from air_tf.data.multi_mnist import multi_mnist
+    from air_tf.data.multi_mnist import MultiDigitRecipe, multi_mnist
 
     recipe = MultiDigitRecipe(train_images=400, test_images=100)
     return multi_mnist(embedded_digits(), recipe)

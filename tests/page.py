@@ -14,7 +14,7 @@ from PIL import Image
 import air_tf
 from air_tf.demo import guard
 from air_tf.preparation import prepare_encoded
-from air_tf.scene import Scene
+from air_tf.scene import Layers, Scene
 from tests.conftest import REPOSITORY
 
 CALL = guard.CALL
@@ -34,7 +34,7 @@ class Patches:
 
     @tf.function
     def _prepare(self, image_bytes):
-        return prepare_encoded(image_bytes, self.config)[0]
+        return prepare_encoded(image_bytes, self.image_shape, self.config.preparation)[0]
 
     def prepare(self, image_bytes):
         return self._prepare(tf.constant(image_bytes))
@@ -50,10 +50,15 @@ class Patches:
             for box, (rows, columns) in zip(of_image, patches):
                 box[:] = rows.start / 50, columns.start / 50, rows.stop / 50, columns.stop / 50
         scores = (np.arange(3) < counts[:, None]).astype(np.float32)
-        z_what, z_where = np.zeros((len(images), 3, 1), np.float32), np.ones_like(boxes[..., :3])
-        return Scene(counts, np.eye(4)[counts], boxes, boxes, scores, images, z_what, z_where)
+        latents = {"what": np.zeros((len(images), 3, 1), np.float32), "where": np.ones_like(boxes)}
+        return Scene(counts, np.eye(4)[counts], boxes, boxes, scores, images, latents)
 
-    def decode(self, counts, z_what, z_where):
+    def layers_of(self, scene) -> Layers:
+        shape = scene.boxes.shape[:2]
+        layers = np.zeros((*shape, *self.image_shape), np.float32)
+        return Layers(layers, layers[..., 0], scene.boxes)
+
+    def decode(self, counts, **latents):
         return np.zeros((len(counts), *self.image_shape), np.float32)
 
 

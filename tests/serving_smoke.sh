@@ -32,6 +32,7 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 import air_tf
 from air_tf.image_files import as_png
@@ -43,11 +44,12 @@ images[0, 10:30, 24:27] = 1.0
 files = [as_png(np.repeat(np.uint8(255 * image), 3, axis=-1)) for image in images]
 local, remote = air_tf.load("pretrained"), RemoteModel(ADDRESS)
 scene = local.infer(images)
-latents = scene.counts.numpy(), scene.z_what.numpy(), scene.z_where.numpy()
-pairs = [*zip(remote.infer(images), scene), *zip(remote.infer_encoded(files), local.infer_encoded(files))]
-pairs += [(remote.prepare(files), local.prepare(files)), (remote.decode(*latents), local.decode(*latents))]
-for theirs, ours in pairs:
-    np.testing.assert_allclose(theirs, ours, atol=1e-4)
+objects = {"counts": scene.counts.numpy(), "z_what": scene.z_what.numpy(), "z_where": scene.z_where.numpy()}
+theirs, ours = (
+    (m.infer(images), m.infer_encoded(files), m.prepare(files), m.decode(**objects), m.layers_of(scene))
+    for m in (remote, local)
+)
+tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), theirs, ours)
 
 
 def rest(body=None, path=":predict"):

@@ -1,4 +1,3 @@
-import dataclasses
 import logging
 
 import keras
@@ -7,12 +6,12 @@ import pytest
 import tensorflow as tf
 
 import air_tf
-from air_tf.estimators import Terms
+from air_tf import replaced
 from air_tf.image_files import as_png
 
 
 def test_infer_says_what_its_parts_say(small_model, small_images):
-    scene = air_tf.Scene(*(values.numpy() for values in small_model.infer(small_images)))
+    scene = small_model.infer(small_images).numpy()
     np.testing.assert_array_equal(scene.counts, scene.count_probs.argmax(-1))
     np.testing.assert_allclose(scene.count_probs.sum(-1), 1, rtol=1e-5)
     np.testing.assert_allclose(scene.scores[:, 0], 1 - scene.count_probs[:, 0], rtol=1e-4)
@@ -20,13 +19,13 @@ def test_infer_says_what_its_parts_say(small_model, small_images):
     present = np.arange(2) < scene.counts[:, None]
     assert (scene.boxes[~present] == 0).all()
     assert (scene.boxes >= 0).all() and (scene.boxes <= 1).all()
-    decoded = small_model.decode(scene.counts, scene.z_what, scene.z_where)
+    decoded = small_model.decode(scene.counts, z_what=scene.z_what, z_where=scene.z_where)
     np.testing.assert_allclose(decoded, scene.reconstructions, atol=1e-5)
 
 
 @pytest.mark.parametrize("logit, count", [(-30.0, 0), (30.0, 2)])
 def test_counts_follow_the_presence(small_model, small_images, logit, count):
-    small_model.cell.pres_head.outputs.bias.assign([logit])
+    small_model.inference.pres_head.outputs.bias.assign([logit])
     scene = small_model.infer(small_images)
     np.testing.assert_array_equal(scene.counts, [count] * 5)
     assert (scene.boxes.numpy() != 0).any() == (count > 0)
@@ -42,10 +41,10 @@ def test_infer_is_deterministic_and_independent_of_the_batch(small_model, small_
 
 @pytest.mark.parametrize("shape", [(17, 12, 3), (12, 17, 1)])
 def test_other_sizes_and_channels(shape):
-    model = air_tf.AIR(air_tf.ModelConfig(image_shape=shape, glimpse_size=8, max_objects=1))
+    model = air_tf.AIR(replaced(air_tf.ModelConfig(), image_shape=shape, glimpse_size=8, max_objects=1))
     images = np.random.default_rng(0).random((2, *shape), np.float32)
     assert model.infer(images).reconstructions.shape == (2, *shape)
-    assert np.isfinite(model.elbo(images).elbo).all()
+    assert np.isfinite(model.elbo(images)["elbo"]).all()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,7 @@ def test_generate_draws_from_the_prior(small_model):
 def test_noise_is_a_function_of_seed_step_and_replica(small_config):
     def draw(seed=0, step=0, replica=0):
         noise = air_tf.AIR(small_config, seed=seed).sample_noise(3, step, replica)
-        return np.concatenate([np.ravel(part) for step_noise in noise for part in step_noise])
+        return np.concatenate([np.ravel(part) for part in tf.nest.flatten(noise[:3])])
 
     np.testing.assert_array_equal(draw(), draw())
     everything = np.stack([draw(), draw(seed=1), draw(step=1), draw(replica=1)])
@@ -89,7 +88,7 @@ def test_xla_equals_no_xla(small_model, small_images):
     plain = tf.function(small_model.bound)(x, noise, 3)
     compiled = tf.function(small_model.bound, jit_compile=True)(x, noise, 3)
     np.testing.assert_allclose(plain.objective, compiled.objective, rtol=1e-5)
-    np.testing.assert_allclose(plain.terms.elbo, compiled.terms.elbo, rtol=1e-5)
+    np.testing.assert_allclose(plain.terms["elbo"], compiled.terms["elbo"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -99,7 +98,7 @@ def test_fits_in_plain_keras(small_model, small_images, jit_compile):
     before = small_model.evaluate(data.take(1), verbose=0, return_dict=True)
     history = small_model.fit(data, epochs=2, shuffle=False, verbose=0).history
     after = small_model.evaluate(data.take(1), verbose=0, return_dict=True)
-    assert set(Terms._fields) <= set(history)
+    assert {"elbo", "log_px", "kl_count", "kl_where", "kl_what"} <= set(history)
     assert after["elbo"] > before["elbo"] + 1
     right = small_model.infer(small_images).counts.numpy() == [0, 1, 2, 1, 0]
     assert after["count_accuracy"] == pytest.approx(right.mean())
@@ -115,19 +114,20 @@ def test_fit_takes_images_without_counts(small_model, small_images):
 def test_fitting_on_from_a_keras_file_equals_an_uninterrupted_fit(
     small_config, small_images, tmp_path, presence
 ):
-    """Weights, running averages, and the state and settings of both optimizers are all restored."""
+    """Weights, running averages, and the state and settings of all optimizers are restored."""
     keras.utils.set_random_seed(0)
-    model = air_tf.AIR(dataclasses.replace(small_config, presence=presence, baseline_units=8))
-    model.compile(keras.optimizers.Adam(0.003), keras.optimizers.RMSprop(0.02), run_eagerly=True)
+    model = air_tf.AIR(replaced(small_config, presence=presence))
+    model.compile(keras.optimizers.RMSprop(0.003), run_eagerly=True)
     options = {"verbose": 0, "batch_size": 2, "shuffle": False}
     model.fit(small_images, **options)
     model.save(tmp_path / "air.keras")
     loaded = keras.saving.load_model(tmp_path / "air.keras")
     for each in (model, loaded):
         each.fit(small_images, **options)
-    assert [type(o).__name__ for o in loaded.optimizers] == ["Adam", "RMSprop"][: len(model.optimizers)]
-    assert len(model.optimizers) == 1 + (presence == "nvil")
-    states = [[each.weights, *(own.variables for own in each.optimizers)] for each in (model, loaded)]
+    states = [[each.weights, each.optimizer.variables] for each in (model, loaded)]
+    if presence == "nvil":
+        for state, each in zip(states, (model, loaded)):
+            state.append(each.estimator.optimizer.variables)
     for ours, theirs in zip(*states, strict=True):
         for value, same in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(value, same, err_msg=value.path)
@@ -161,13 +161,17 @@ def test_batches_beyond_what_endpoints_take_are_inferred_in_chunks(
     whole = small_model.infer(small_images)
     of_files, prepared = small_model.infer_encoded(files), small_model.prepare(files)
     monkeypatch.setattr(small_model, "chunk", 2)
-    pairs = [*zip(small_model.infer(small_images), whole)]
-    pairs += zip(small_model.infer_encoded(files), of_files)
-    pairs.append((small_model.prepare(files), prepared))
-    latents = whole.counts, whole.z_what, whole.z_where
-    pairs.append((small_model.decode(*latents), whole.reconstructions))
-    for chunked, expected in pairs:
-        np.testing.assert_allclose(chunked, expected, atol=1e-6)
+    decoded = small_model.decode(whole.counts, z_what=whole.z_what, z_where=whole.z_where)
+    chunked = (
+        small_model.infer(small_images),
+        small_model.infer_encoded(files),
+        small_model.prepare(files),
+    )
+    tf.nest.map_structure(
+        lambda values, expected: np.testing.assert_allclose(values, expected, atol=1e-6),
+        (*chunked, decoded),
+        (whole, of_files, prepared, whole.reconstructions),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -208,7 +212,7 @@ CONVOLUTIONS = {"embedding_filters": (2, 3), "embedding_kernels": (3, 2), "embed
     ],
 )  # fmt: skip
 def test_every_weight_is_in_a_checkpoint(small_config, small_images, tmp_path, fields):
-    config = dataclasses.replace(small_config, **fields)
+    config = replaced(small_config, **fields)
     model, other = air_tf.AIR(config), air_tf.AIR(config)
     for weight in model.weights:
         weight.assign(weight + 0.1)

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from air_tf import memory
-from air_tf.config import DataConfig
-from air_tf.data import load_splits
+from air_tf import memory, replaced
 from air_tf.data.cache import cached, contents, fingerprint
+from air_tf.data.multi_mnist import MultiMNISTSettings
 
 NAMES, SHAPE = ("train", "test"), (50, 50, 1)
 
@@ -132,11 +131,11 @@ def test_without_a_home_folder_images_are_not_kept(monkeypatch, capsys):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", no_home)
-    config = DataConfig(digits="embedded", train_images=3, test_images=2)
-    assert len(load_splits(config).splits["train"]) == 3
+    config = MultiMNISTSettings(digits="embedded", train_images=3, test_images=2)
+    assert len(config.load().splits["train"]) == 3
     assert "whose home folder is unknown. The images are not kept." in capsys.readouterr().err
     with pytest.raises(ValueError, match="Expected a path. Received: ~nobody/x"):
-        load_splits(dataclasses.replace(config, cache_dir="~nobody/x"))
+        replaced(config, cache_dir="~nobody/x").load()
 
 
 def test_a_cache_folder_that_is_a_file_is_refused(tmp_path):

@@ -80,6 +80,21 @@ def test_ctrl_c_is_one_word(capsys):
         (["--rho", "1e-320"], "Expected rho at least 1e-30."),
         (["--name", "../../x"], "Expected name of a folder, no slash in it"),
         (["--digits", "embedded", "--mnist", "x"], "Expected mnist with digits of MNIST alone."),
+        (["--dataset", "cifar"], "Expected dataset to be one of multi_mnist, omniglot, images."),
+        (
+            ["--presence", "nvil", "--count-bound=marginal"],
+            "Expected --count-bound only with --presence enumerate. "
+            "Received: --count-bound=marginal with --presence nvil.",
+        ),
+        (
+            ["--no-signal-centring"],
+            "Expected --no-signal-centring only with --presence nvil. "
+            "Received: --no-signal-centring with --presence enumerate.",
+        ),
+        (
+            ["--image-size", "20", "20"],
+            "Expected --image-size only with --dataset omniglot or --dataset images.",
+        ),
         (["--scale-prior", "nan", "1"], "Expected scale_prior to fit: input should be a finite number."),
     ],
 )
@@ -90,7 +105,7 @@ def test_refused_settings_are_one_line(capsys, flags, message):
 
 @pytest.mark.parametrize(
     "flags, message",
-    [(["--learning-rat", "1"], "--learning-rate FLOAT"), (["--dataset", "cifar"], "multi_mnist"),
+    [(["--learning-rat", "1"], "--learning-rate FLOAT"),
      (["--max-objects", "many"], "--max-objects INT"), (["--preset"], "--preset")],
 )  # fmt: skip
 def test_what_is_no_flag_is_explained(capsys, flags, message):

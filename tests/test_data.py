@@ -8,17 +8,24 @@ import pytest
 import tensorflow as tf
 
 from air_tf import memory
-from air_tf.config import DataConfig, MultiDigitRecipe
-from air_tf.data import as_float, batches, digits, downloads, load_splits
+from air_tf.data import digits, downloads
 from air_tf.data.digits import embedded_digits
-from air_tf.data.multi_mnist import compose, draw_images, multi_mnist, segments
+from air_tf.data.multi_mnist import (
+    MultiDigitRecipe,
+    MultiMNISTSettings,
+    compose,
+    draw_images,
+    multi_mnist,
+    segments,
+)
+from air_tf.data.split import as_float, batches
 
 RECIPE = MultiDigitRecipe(train_images=300, test_images=60)
 
 
 @pytest.mark.mnist
 def test_benchmark_is_the_published_one(cache_dir):
-    data = load_splits(DataConfig(digits="mnist", cache_dir=str(cache_dir)))
+    data = MultiMNISTSettings(digits="mnist", cache_dir=str(cache_dir)).load()
     train, test = data.splits["train"], data.splits["test"]
     pixels = sum(int(split.images.sum(dtype=np.int64)) for split in (train, test))
     assert pixels == 883_114_919
@@ -139,7 +146,7 @@ def test_mnist_through_tensorflow_datasets(monkeypatch):
     monkeypatch.setattr(downloads, "is_prepared", lambda name: name == "mnist")
     monkeypatch.delenv("AIR_MNIST", raising=False)
     with tfds.testing.mock_data(num_examples=7):
-        loaded, line = digits.load_digits(DataConfig(digits="auto", mnist=""))
+        loaded, line = digits.load_digits("auto", "")
     assert loaded.name == "mnist" and loaded.train_images.shape == (7, 28, 28)
     assert "tensorflow-datasets" in line
 
@@ -177,7 +184,7 @@ def test_auto_falls_back_soon_without_a_network(monkeypatch):
         assert downloads.NETWORK_TIMEOUT < 5
         monkeypatch.setattr(downloads, "NETWORK_TIMEOUT", 0.2)
         assert not downloads.network_reaches(digits.MNIST_URL)
-        loaded, line = digits.load_digits(DataConfig(digits="auto", mnist=""))
+        loaded, line = digits.load_digits("auto", "")
     assert loaded.name == "embedded" and "--mnist" in line
 
 
@@ -189,7 +196,7 @@ def test_mnist_never_falls_back(monkeypatch):
     monkeypatch.setattr(downloads, "is_prepared", lambda name: True)
     monkeypatch.setattr(digits, "mnist_from_tfds", fail)
     with pytest.raises(ValueError, match="--mnist FILE.npz. Received: ConnectionError: no network"):
-        digits.load_digits(DataConfig(digits="mnist", mnist=""))
+        digits.load_digits("mnist", "")
 
 
 @pytest.mark.slow
@@ -239,10 +246,10 @@ def test_mnist_is_read_from_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("AIR_MNIST", str(tmp_path / "named.npz"))
     for name in ("mnist", "auto"):
         with pytest.raises(ValueError, match=r"named\.npz"):
-            digits.load_digits(DataConfig(digits=name, mnist=""))
+            digits.load_digits(name, "")
     with pytest.raises(ValueError, match=r"flag\.npz"):
-        digits.load_digits(DataConfig(digits="auto", mnist="flag.npz"))
-    assert digits.load_digits(DataConfig(digits="embedded", mnist=""))[0].name == "embedded"
+        digits.load_digits("auto", "flag.npz")
+    assert digits.load_digits("embedded", "")[0].name == "embedded"
 
 
 def test_digits_that_find_no_room_are_refused():

@@ -1,7 +1,6 @@
 """The page: what it sees, the command, and the page in a real browser."""
 
 import base64
-import dataclasses
 import io
 import shutil
 import signal
@@ -17,7 +16,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import air_tf
-from air_tf import cli
+from air_tf import cli, replaced
 from air_tf.demo import guard, look
 from air_tf.demo.look import Demo, read_sent
 from air_tf.demo.page import guarded_app
@@ -66,7 +65,7 @@ def client(app):
 @pytest.mark.parametrize("ground", [False, True])
 @pytest.mark.parametrize("dark", [False, True])
 def test_models_of_either_polarity_see_light_strokes_on_black(small_config, dark, ground):
-    config = dataclasses.replace(small_config, dark_objects=dark, subtract_ground=ground)
+    config = replaced(small_config, dark_objects=dark, subtract_ground=ground)
     model = air_tf.AIR(config)
     turned = turned_for(model)
     for light in (False, True):
@@ -78,7 +77,7 @@ def test_models_of_either_polarity_see_light_strokes_on_black(small_config, dark
 def test_dark_objects_on_a_light_textured_ground_are_left_to_a_model_of_dark_objects(
     small_config, ground
 ):
-    config = dataclasses.replace(small_config, dark_objects=True, subtract_ground=ground)
+    config = replaced(small_config, dark_objects=True, subtract_ground=ground)
     turned, random = turned_for(air_tf.AIR(config)), np.random.default_rng(0)
     for _ in range(200):
         texture = np.kron(random.normal(225, 12, (10, 10, 1)), np.ones((4, 4, 3)))
@@ -96,14 +95,14 @@ def test_a_model_of_light_objects_sees_the_negative_of_a_light_ground(small_conf
 
 
 def test_own_pictures_of_light_objects_keep_their_grey_ground(small_config):
-    turned = turned_for(air_tf.AIR(dataclasses.replace(small_config, subtract_ground=True)))
+    turned = turned_for(air_tf.AIR(replaced(small_config, subtract_ground=True)))
     table = np.full((40, 40, 3), 180, np.uint8)
     table[10:20, 10:20] = 240
     np.testing.assert_array_equal(turned(table), table)
 
 
 def test_large_images_are_shown(small_config):
-    model = air_tf.AIR(dataclasses.replace(small_config, image_shape=(200, 200, 1)))
+    model = air_tf.AIR(replaced(small_config, image_shape=(200, 200, 1)))
     assert "found" in Demo(model).look(strokes()).said
 
 

@@ -29,7 +29,7 @@ def test_samples_picture_shows_every_image():
         counts=np.array([0, 1, 2]), count_probs=random.random((3, 3)),
         boxes=np.tile([0.1, 0.2, 0.8, 0.2], (3, 2, 1)), tight_boxes=np.zeros((3, 2, 4)),
         scores=random.random((3, 2)), reconstructions=random.random((3, 20, 20, 1)),
-        z_what=random.random((3, 2, 4)), z_where=random.random((3, 2, 3)),
+        latents={},
     )  # fmt: skip
     glimpses = random.random((3, 2, 8, 8, 1))
     rows = drawing.scene_rows(images, scene, glimpses, glimpses)

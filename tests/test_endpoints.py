@@ -47,6 +47,7 @@ ONE_OF_EACH = {
         "z_where": np.ones((1, 2, 3), np.float32),
     },
 }
+ONE_OF_EACH["layers"] = ONE_OF_EACH["decode"]
 
 
 @pytest.mark.parametrize("endpoint", ONE_OF_EACH)

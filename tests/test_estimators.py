@@ -59,7 +59,11 @@ def job_of(arguments, seed=0, setting=SETTING):
 def test_a_run_that_has_a_record_is_not_run_again(arguments, trained, records):
     [rows] = runs.records_of([job_of(arguments)], records, arguments)
     [config] = trained.configs
-    assert (config.model.presence, config.model.rho, config.training.seed) == ("nvil", 0.01, 0)
+    assert (config.model.estimator.presence, config.model.count.rho, config.training.seed) == (
+        "nvil",
+        0.01,
+        0,
+    )
     assert not config.run.resume
     late = dataclasses.replace(arguments, minutes=0.0)
     for told in (arguments, late):
@@ -123,7 +127,7 @@ def test_every_setting_has_flags_that_train_takes_and_a_name_of_its_own(argument
     settings = estimators.settings()
     for setting in settings:
         config = cli.parse_run(estimators.job_of(setting, 0, arguments).run.flags.split())
-        assert config.model.presence == setting.presence
+        assert config.model.estimator.presence == setting.presence
     assert len({setting.name for setting in settings}) == len(settings)
 
 

@@ -1,7 +1,5 @@
 """Importance-weighted bounds, as objective and in evaluation."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,33 +7,33 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 import air_tf
-from air_tf.data import Split
-from air_tf.estimators import pres_logits
+from air_tf import replaced
+from air_tf.data.split import Split
 from air_tf.evaluation import evaluate as evaluation
-from air_tf.model.count import count_posterior
-from air_tf.model.noise import StepNoise
+from air_tf.model.noise import Noise
+from tests.conftest import named
 
 SAMPLES = 3
 random = np.random.default_rng(0)
 
 
-def numpy_weights(config, x, steps):
+def numpy_weights(config, x, unrolled):
     """log of p(n) p(x | z, n) prod p(z_i) / q(z_i) for each image and count, and log q(n)."""
+    config, steps = named(config), unrolled.steps
     where_loc, where_scale = map(
         np.array, zip(config.scale_prior, config.shift_prior, config.shift_prior)
     )
     log_weights = []
     for n in range(config.max_objects + 1):
-        canvas = sum((s.placed.numpy() for s in steps[:n]), np.zeros(x.shape))
+        canvas = sum((s.layer.colour.numpy() for s in steps[:n]), np.zeros(x.shape))
         value = norm(canvas, config.pixel_scale).logpdf(x).sum(axis=(1, 2, 3))
         value += n * np.log(config.rho) + (np.log(1 - config.rho) if n < config.max_objects else 0)
         for s in steps[:n]:
-            value += norm(where_loc, where_scale).logpdf(s.z_where).sum(-1)
-            value -= norm(s.q_where.mean(), s.q_where.stddev()).logpdf(s.z_where).sum(-1)
-            value += norm(0, 1).logpdf(s.z_what).sum(-1)
-            value -= norm(s.q_what.mean(), s.q_what.stddev()).logpdf(s.z_what).sum(-1)
+            for name, prior in ("where", norm(where_loc, where_scale)), ("what", norm(0, 1)):
+                q, _, z = s.latents[name]
+                value += (prior.logpdf(z) - norm(q.mean(), q.stddev()).logpdf(z)).sum(-1)
         log_weights.append(value)
-    log_q = np.log(count_posterior(pres_logits(steps)).probs_parameter().numpy())
+    log_q = np.log(unrolled.q_count.probs_parameter().numpy())
     return np.stack(log_weights, -1), log_q
 
 
@@ -44,11 +42,11 @@ def sampled(small_config, small_images):
     """A model, its noise for SAMPLES of each image, and NumPy's weights, (B, SAMPLES, N + 1)."""
 
     def make(**changes):
-        model = air_tf.AIR(dataclasses.replace(small_config, rho=0.3, warm_start_steps=0, **changes))
+        model = air_tf.AIR(replaced(small_config, rho=0.3, warm_start_steps=0, **changes))
         noise = model.sample_noise(5 * SAMPLES, 0)
-        steps = model.unroll(tf.constant(small_images), noise, SAMPLES)
+        unrolled = model.unroll(tf.constant(small_images), noise, samples=SAMPLES)
         repeated = np.repeat(small_images, SAMPLES, axis=0)
-        values = numpy_weights(model.config, repeated.astype(np.float64), steps)
+        values = numpy_weights(model.config, repeated.astype(np.float64), unrolled)
         return model, noise, *(v.reshape(5, SAMPLES, -1) for v in values)
 
     return make
@@ -58,9 +56,8 @@ def test_log_weights_equal_numpy(sampled, small_images):
     model, noise, log_weights, log_q = sampled()
     summed, counted = model.log_weights(tf.constant(small_images), noise, SAMPLES)
     np.testing.assert_allclose(summed, logsumexp(log_weights, axis=-1), rtol=1e-4)
-    present = np.stack([n.pres for n in noise], -1).reshape(5, SAMPLES, -1)
-    steps = model.unroll(tf.constant(small_images), noise, SAMPLES)
-    present = present + pres_logits(steps).numpy().reshape(present.shape) > 0
+    unrolled = model.unroll(tf.constant(small_images), noise, samples=SAMPLES)
+    present = (noise.presence + unrolled.pres_logits).numpy().reshape(5, SAMPLES, -1) > 0
     counts = np.cumprod(present, axis=-1).sum(-1)[..., None]
     assert len(np.unique(counts)) == 3
     expected = np.take_along_axis(log_weights - log_q, counts, axis=-1)[..., 0]
@@ -81,12 +78,10 @@ def test_objective_of_k_samples_equals_numpy(sampled, small_images):
 
 def test_marginal_bound_fits_the_count_to_its_responsibilities(small_config, small_images):
     """Following the gradient of the presence's last bias alone, q(n) becomes w(n) / sum of w."""
-    model = air_tf.AIR(
-        dataclasses.replace(small_config, count_bound="marginal", max_objects=1, warm_start_steps=0)
-    )
+    model = air_tf.AIR(replaced(small_config, count_bound="marginal", max_objects=1, warm_start_steps=0))
     x, noise = tf.constant(small_images[:1]), model.sample_noise(1, 0)
     log_weights, _ = numpy_weights(model.config, small_images[:1], model.unroll(x, noise))
-    bias = model.cell.pres_head.outputs.bias
+    bias = model.inference.pres_head.outputs.bias
     # far from certain, or the fit would take for ever
     shift = float(log_weights[0, 1] - log_weights[0, 0] - 0.7)
     model.count_prior.rho_logit -= shift  # with one object, log w(1) - log w(0) moves with rho's logit
@@ -99,14 +94,14 @@ def test_marginal_bound_fits_the_count_to_its_responsibilities(small_config, sma
 
     for _ in range(400):
         follow()
-    log_q = count_posterior(pres_logits(model.unroll(x, noise))).logits_parameter().numpy()[0]
+    log_q = model.unroll(x, noise).q_count.logits_parameter().numpy()[0]
     assert log_q[1] - log_q[0] == pytest.approx(0.7, abs=0.01)
 
 
 @pytest.mark.parametrize("bound", ["elbo", "marginal"])
 def test_warm_start_of_k_samples_begins_with_the_mean_over_prefixes(sampled, small_images, bound):
     model, noise, log_weights, _ = sampled(importance_samples=SAMPLES, count_bound=bound)
-    model.objective.config = dataclasses.replace(model.config, warm_start_steps=10)
+    model.estimator.warm_start_steps = 10
     expected = np.mean(logsumexp(log_weights, axis=1) - np.log(SAMPLES), axis=-1)
     objective = model.bound(tf.constant(small_images), noise, 0).objective
     np.testing.assert_allclose(objective, expected, rtol=1e-4)
@@ -121,14 +116,13 @@ def split(small_images):
 
 def test_chunks_do_not_change_what_is_estimated(small_model, split, monkeypatch):
     """One chunk of 4 images and 3 samples at a time, against all log weights by hand."""
-    table = [
-        StepNoise(*(random.normal(size=(6, 12, *size)) for size in ((3,), (4,), ()))) for _ in range(2)
-    ]
+    drawn = lambda *shape: random.normal(size=(6, 12, *shape)).astype(np.float32)  # noqa: E731
+    table = Noise([{"where": drawn(3), "what": drawn(4)} for _ in range(2)], drawn(2), {}, drawn())
 
     def noise_of(size, step, replica):
         """The same whether it is compiled or not."""
         assert replica == evaluation.BOUND_REPLICA
-        return tf.nest.map_structure(lambda part: tf.gather(np.float32(part), step)[:size], table)
+        return tf.nest.map_structure(lambda part: tf.gather(part, step)[:size], table)
 
     monkeypatch.setattr(small_model, "sample_noise", noise_of)
     monkeypatch.setattr(evaluation, "CHUNK", (4, 3))
@@ -155,16 +149,17 @@ def test_bounds_are_ordered(small_config, split):
     Each holds of expectations only, so by five standard errors of what is compared. They exist: q is
     wider than the prior, so the weights are bounded.
     """
-    model, k = air_tf.AIR(dataclasses.replace(small_config, pixel_scale=1.0, rho=0.2)), 2000
-    for head in (model.cell.where_head, model.cell.what_encoder):
-        bias = head.mlp.outputs.bias
+    model, k = air_tf.AIR(replaced(small_config, pixel_scale=1.0, rho=0.2)), 2000
+    encoder = model.objects.what_encoder.network.layers[-1]
+    for mlp in (model.objects.where_head.network, encoder):
+        bias = mlp.outputs.bias
         loc, scale = np.split(bias.numpy(), 2)
         bias.assign(np.concatenate([loc, np.full_like(scale, 0.7)]))  # softplus(0.7) = 1.1
     images = tf.constant(split.float_images())
     noise = model.sample_noise(len(images) * k, 0)
     log_weights = np.array(model.log_weights(images, noise, k), np.float64)
     log_weights = dict(zip(("summed", "sampled"), log_weights))  # (B, k) each
-    elbo = np.stack([model.elbo(images, seed=seed).elbo for seed in range(100)], axis=1)
+    elbo = np.stack([model.elbo(images, seed=seed)["elbo"] for seed in range(100)], axis=1)
 
     def mean_and_error(values):
         return values.mean(), np.sqrt(values.var(axis=1, ddof=1).sum() / values.shape[1]) / len(values)

@@ -1,15 +1,15 @@
-import dataclasses
-
 import pytest
 
-from air_tf import AIR, memory
-from air_tf.config import MULTI_MNIST, PRESETS, Config, ModelConfig, TrainingConfig
+from air_tf import AIR, memory, replaced
+from air_tf.config import ModelConfig
+from air_tf.presets import MULTI_MNIST, PRESETS
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_fit_into_two_gigabytes(monkeypatch, name):
     monkeypatch.setattr(memory, "memory_bytes", lambda: 2 * 10**9)
-    memory.check_training_fits(PRESETS[name])
+    config = PRESETS[name]
+    memory.check_model_fits(config.model, config.training.batch_size, training=True)
 
 
 def test_the_estimate_is_below_what_the_weights_have(monkeypatch, small_model):
@@ -19,7 +19,8 @@ def test_the_estimate_is_below_what_the_weights_have(monkeypatch, small_model):
     for model in (small_model, AIR(MULTI_MNIST.model)):
         config = model.config
         height, width, channels = config.image_shape
-        images = config.max_objects * (8 * height * width * channels + config.glimpse_size**2 * channels)
+        glimpse = config.objects.glimpse_size**2 * channels
+        images = config.max_objects * (8 * height * width * channels + glimpse)
         memory.check_model_fits(config)
         weights = sum(variable.shape.num_elements() for variable in model.trainable_variables)
         assert 0.5 * weights < received[-1] / 4 - images <= weights
@@ -33,7 +34,7 @@ def test_the_estimate_is_below_what_the_weights_have(monkeypatch, small_model):
 )  # fmt: skip
 def test_models_beyond_memory_are_refused_before_they_are_built(monkeypatch, changes):
     monkeypatch.setattr(memory, "memory_bytes", lambda: 24 * 2**30)
-    config = ModelConfig(**changes)
+    config = replaced(ModelConfig(), **changes)
     (name, *_) = changes
     with pytest.raises(ValueError, match=f"Expected a model of .*{name}=.* to fit into the 24.0 GiB"):
         AIR(config)
@@ -41,9 +42,8 @@ def test_models_beyond_memory_are_refused_before_they_are_built(monkeypatch, cha
 
 def test_batches_beyond_memory_are_refused(monkeypatch):
     monkeypatch.setattr(memory, "memory_bytes", lambda: 10**9)
-    large = dataclasses.replace(Config(), training=TrainingConfig(batch_size=65_536))
     with pytest.raises(ValueError, match="batch_size=65536"):
-        memory.check_training_fits(large)
+        memory.check_model_fits(ModelConfig(), 65_536, training=True)
 
 
 def test_the_memory_of_a_container_is_its_limit(monkeypatch, tmp_path):

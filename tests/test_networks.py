@@ -4,7 +4,8 @@ import tensorflow as tf
 from scipy.signal import correlate2d
 from scipy.special import expit, softmax
 
-from air_tf.model.networks import MLP, Decoder, ImageEmbedding, NormalParameters, PlaceAttention
+from air_tf.model.networks import MLP, ImageEmbedding, MLPSettings, NormalParameters, PlaceAttention
+from air_tf.model.objects import GlimpseSettings
 
 random = np.random.default_rng(0)
 
@@ -111,9 +112,9 @@ def test_place_of_the_attention_is_the_middle_of_what_the_features_see():
 
 def test_normal_parameters_are_relative_to_the_prior():
     inputs = random.normal(size=(3, 2, 2)).astype(np.float32)
-    layer = NormalParameters(4, [3.0, 0.0], [0.2, 1.0])
+    layer = NormalParameters(MLPSettings(hidden_units=4).encoder(4), [3.0, 0.0], [0.2, 1.0])
     loc, scale = layer(inputs)
-    outputs = by_hand(layer.mlp, inputs.reshape(3, 4))
+    outputs = by_hand(layer.network.layers[-1], inputs.reshape(3, 4))
     np.testing.assert_allclose(loc, [3.0, 0.0] + outputs[:, :2], rtol=1e-5, atol=1e-5)
     expected = np.float32([0.2, 1.0]) * np.log1p(np.exp(outputs[:, 2:])) + 1e-4
     np.testing.assert_allclose(scale, expected, rtol=1e-5, atol=1e-5)
@@ -121,9 +122,8 @@ def test_normal_parameters_are_relative_to_the_prior():
 
 def test_untrained_decoder_draws_a_nearly_empty_glimpse():
     z_what = random.normal(size=(8, 5)).astype(np.float32)
-    decoder = Decoder(200, (6, 4, 3), bias=-2.0)
-    glimpse = decoder(z_what).numpy()
-    assert glimpse.shape == (8, 6, 4, 3)
-    expected = expit(by_hand(decoder.mlp, z_what) - 2.0)
-    np.testing.assert_allclose(glimpse.reshape(8, -1), expected, rtol=1e-4)
-    assert glimpse.mean() < 0.2
+    decoder = MLPSettings().decoder((6, 4, 3))
+    logits = decoder(z_what).numpy()
+    assert logits.shape == (8, 6, 4, 3)
+    np.testing.assert_allclose(logits.reshape(8, -1), by_hand(decoder.layers[0], z_what), atol=1e-5)
+    assert expit(logits + GlimpseSettings.decoder_bias).mean() < 0.2

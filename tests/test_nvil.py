@@ -1,5 +1,3 @@
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
@@ -7,8 +5,8 @@ import tensorflow as tf
 from scipy.stats import chi2
 
 import air_tf
-from air_tf.estimators import pres_logits
-from air_tf.model.count import count_posterior
+from air_tf import replaced
+from air_tf.estimators.base import Estimate
 
 GROUPS, GROUP_SIZE = 400, 50
 
@@ -16,13 +14,13 @@ GROUPS, GROUP_SIZE = 400, 50
 @pytest.fixture
 def twins(small_config):
     """The same weights under nvil, whose baseline and running mean do something, and enumerate."""
-    config = dataclasses.replace(small_config, rho=0.2, warm_start_steps=0)
-    nvil = air_tf.AIR(dataclasses.replace(config, presence="nvil", signal_normalisation=False))
+    config = replaced(small_config, rho=0.2, warm_start_steps=0)
+    nvil = air_tf.AIR(replaced(config, presence="nvil", signal_normalisation=False))
     exact = air_tf.AIR(config)
     for ours, theirs in zip(nvil.variable_groups[0], exact.trainable_variables):
         theirs.assign(ours)
-    nvil.objective.signal_mean.assign(-3.0)
-    nvil.objective.baseline.mlp.outputs.bias.assign([20.0])
+    nvil.estimator.signal_mean.assign(-3.0)
+    nvil.estimator.baseline.mlp.outputs.bias.assign([20.0])
     return nvil, exact
 
 
@@ -47,7 +45,7 @@ def test_mean_gradient_over_many_samples_is_the_exact_one(twins, small_images):
     gradients = []
     for group in range(GROUPS):
         sampled = nvil.sample_noise(2 * GROUP_SIZE, group)
-        noise = [type(f)(repeat(f.where), repeat(f.what), s.pres) for f, s in zip(fixed, sampled)]
+        noise = sampled._replace(objects=tf.nest.map_structure(repeat, fixed.objects))
         gradients.append(gradient(many, noise).numpy())
     gradients = np.array(gradients, np.float64)  # (GROUPS, weights)
 
@@ -74,12 +72,11 @@ def test_expected_gradient_over_all_counts_is_the_exact_one(twins, small_images)
     exact_gradient = gradient_of(exact, exact.trainable_variables)
     for image in small_images[:2, None]:
         x, noise = tf.constant(image), exact.sample_noise(1, 0)
-        steps = nvil.unroll(x, noise)
-        probabilities = count_posterior(pres_logits(steps)).probs_parameter()[0].numpy()
+        probabilities = nvil.unroll(x, noise).q_count.probs_parameter()[0].numpy()
         total = 0.0
         for count, probability in enumerate(probabilities):
             force = [100.0 if i < count else -100.0 for i in range(2)]
-            forced = [n._replace(pres=tf.constant([f])) for n, f in zip(noise, force)]
+            forced = noise._replace(presence=tf.constant([force]))
             total += probability * gradient(x, forced).numpy()
         expected = exact_gradient(x, noise).numpy()
         np.testing.assert_allclose(total, expected, atol=1e-4 * np.abs(expected).max())
@@ -89,11 +86,9 @@ def test_the_baseline_learns_and_sends_no_gradient_into_the_model(twins, small_i
     nvil, _ = twins
     x, noise = tf.constant(small_images), nvil.sample_noise(5, 0)
     model_variables, baseline_variables = nvil.variable_groups
-    assert {v.path for v in baseline_variables} == {v.path for v in nvil.objective.trainable_variables}
+    assert {v.path for v in baseline_variables} == {v.path for v in nvil.estimator.trainable_variables}
     with tf.GradientTape() as tape:
-        steps = nvil.unroll(x, noise)
-        latents = tf.stack([tf.concat([s.z_where, s.z_what], axis=-1) for s in steps], axis=1)
-        loss = tf.reduce_sum(nvil.objective.baseline(x, latents))
+        loss = tf.reduce_sum(nvil.estimator.baseline(x, nvil.unroll(x, noise).samples()))
     assert all(g is None for g in tape.gradient(loss, model_variables))
 
     (_, before), _ = nvil.gradients(x, 0)
@@ -120,7 +115,7 @@ def test_the_baseline_of_a_step_sees_only_what_came_before(twins, small_images):
     latents = np.random.default_rng(0).normal(size=(5, 2, 7)).astype(np.float32)
     other = latents.copy()
     other[:, 1] += 1.0  # the last step's: no baseline may see them
-    baseline = nvil.objective.baseline
+    baseline = nvil.estimator.baseline
     np.testing.assert_array_equal(baseline(small_images, latents), baseline(small_images, other))
     other[:, 0] += 1.0
     changed = baseline(small_images, latents) != baseline(small_images, other)
@@ -131,7 +126,7 @@ def test_steps_after_the_first_absence_are_masked(twins, small_images):
     """With the first object absent, nothing depends on the second's presence."""
     nvil, _ = twins
     x, noise = tf.constant(small_images), nvil.sample_noise(5, 0)
-    force = lambda second: [n._replace(pres=tf.fill([5], p)) for n, p in zip(noise, (-50.0, second))]  # noqa: E731
+    force = lambda second: noise._replace(presence=tf.constant([[-50.0, second]] * 5))  # noqa: E731
     absent, present = (nvil.bound(x, force(second), 0) for second in (-50.0, 50.0))
     np.testing.assert_array_equal(absent.objective, present.objective)
     np.testing.assert_array_equal(absent.signal, present.signal)
@@ -144,18 +139,18 @@ def test_centring_and_normalisation_use_the_running_averages(small_config, small
     def score_gradient(centring, normalisation, mean, variance):
         keras.utils.set_random_seed(0)
         model = air_tf.AIR(
-            dataclasses.replace(
+            replaced(
                 small_config, presence="nvil", max_objects=1,
                 signal_centring=centring, signal_normalisation=normalisation,
             )
         )  # fmt: skip
-        model.objective.signal_mean.assign(mean)
-        model.objective.signal_variance.assign(variance)
-        noise = [n._replace(pres=tf.fill([5], -50.0)) for n in model.sample_noise(5, 0)]
-        bias = model.cell.pres_head.outputs.bias
+        model.estimator.signal_mean.assign(mean)
+        model.estimator.signal_variance.assign(variance)
+        noise = model.sample_noise(5, 0)._replace(presence=tf.fill([5, 1], -50.0))
+        bias = model.inference.pres_head.outputs.bias
         with tf.GradientTape() as tape:
             objective = tf.reduce_sum(model.bound(x, noise, 0).objective)
-        pi = tf.sigmoid(pres_logits(model.unroll(x, noise))).numpy()
+        pi = tf.sigmoid(model.unroll(x, noise).pres_logits).numpy()
         return float(tape.gradient(objective, bias)[0]), -float(pi.sum())  # d log(1 - pi) = -pi
 
     plain, weight = score_gradient(False, False, 7.0, 16.0)
@@ -168,8 +163,9 @@ def test_centring_and_normalisation_use_the_running_averages(small_config, small
 
 
 def test_running_averages_follow_the_signal(small_config):
-    model = air_tf.AIR(dataclasses.replace(small_config, presence="nvil", signal_decay=0.5))
+    model = air_tf.AIR(replaced(small_config, presence="nvil", signal_decay=0.5))
+    nothing = [tf.zeros_like(v) for v in model.estimator.trainable_variables]
     for value in ([4.0, 8.0], [2.0, 2.0]):
-        model.objective.observe(tf.constant(value))
-    assert float(model.objective.signal_mean) == pytest.approx(0.5 * 2.0 + 0.5 * 2.0)
-    assert float(model.objective.signal_variance) == pytest.approx(0.5 * 4.0 + 0.5 * 2.0)
+        model.estimator.update(nothing, Estimate(None, {}, tf.constant(value)))
+    assert float(model.estimator.signal_mean) == pytest.approx(0.5 * 2.0 + 0.5 * 2.0)
+    assert float(model.estimator.signal_variance) == pytest.approx(0.5 * 4.0 + 0.5 * 2.0)

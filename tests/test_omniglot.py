@@ -6,10 +6,12 @@ import zipfile
 import pytest
 from PIL import Image, ImageDraw
 
-from air_tf import cli, memory
-from air_tf.config import NINE_DIGITS, OMNIGLOT, PRESETS, Config, DataConfig, ModelConfig, RunConfig
-from air_tf.data import downloads, load_splits
-from air_tf.data.omniglot import omniglot_files
+from air_tf import cli, memory, replaced
+from air_tf.config import Config, ModelConfig, RunConfig
+from air_tf.data import downloads
+from air_tf.data.multi_mnist import MultiMNISTSettings
+from air_tf.data.omniglot import OmniglotSettings, omniglot_files
+from air_tf.presets import NINE_DIGITS, OMNIGLOT, PRESETS
 from air_tf.training.loop import train
 
 ALPHABETS = "Greek", "Korean", "Latin", "Sanskrit", "Tagalog"
@@ -29,9 +31,7 @@ def draw(folder, alphabets=ALPHABETS, drawings=3):
 
 
 def config_of(path, tmp_path, **fields):
-    return DataConfig(
-        dataset="omniglot", omniglot=str(path), cache_dir=str(tmp_path / "cache"), **fields
-    )
+    return OmniglotSettings(omniglot=str(path), cache_dir=str(tmp_path / "cache"), **fields)
 
 
 def rows_of(split):
@@ -41,20 +41,20 @@ def rows_of(split):
 
 def test_one_alphabet_in_four_is_held_out_where_the_original_holds_out_none(tmp_path):
     draw(tmp_path / "images_background")
-    dataset = load_splits(config_of(tmp_path, tmp_path))
+    dataset = config_of(tmp_path, tmp_path).load()
     train, test = dataset.splits["train"], dataset.splits["test"]
     assert len(train) == 12 and len(test) == 3
     sanskrit = (20 + 12 * 3) * 50 / 105  # the fourth
     assert (abs(rows_of(test) - sanskrit) < 1).all()
     assert not set(rows_of(train)) & set(rows_of(test))
     assert not test.labelled().any()
-    assert dataset.model_fields == {"image_shape": (50, 50, 1), "dark_objects": True}
+    assert dataset.model_settings == {"image_shape": (50, 50, 1), "dark_objects": True}
     assert "12 drawings" in dataset.description and "3 of other alphabets" in dataset.description
 
 
 def test_ink_is_light_on_black(tmp_path):
     draw(tmp_path / "images_background")
-    images = load_splits(config_of(tmp_path, tmp_path, image_size=(21, 21))).splits["train"].images
+    images = config_of(tmp_path, tmp_path, image_size=(21, 21)).load().splits["train"].images
     assert images.shape[1:] == (21, 21, 1)
     line = images[0, 4, 4:17, 0]  # 5 pixels of 105 are one of 21
     assert line.min() > 150 and images[0, 10:].max() == 0
@@ -63,7 +63,7 @@ def test_ink_is_light_on_black(tmp_path):
 def test_the_originals_own_alphabets_are_held_out(tmp_path):
     draw(tmp_path / "images_background", ALPHABETS[:2])
     draw(tmp_path / "images_evaluation", ALPHABETS[2:4], drawings=2)
-    splits = load_splits(config_of(tmp_path, tmp_path)).splits
+    splits = config_of(tmp_path, tmp_path).load().splits
     assert len(splits["train"]) == 6 and len(splits["test"]) == 4
 
 
@@ -71,7 +71,7 @@ def test_the_evaluation_set_alone_is_split_like_the_others(tmp_path):
     draw(tmp_path / "images_evaluation")
     draw(tmp_path / "all_runs" / "run01", ["Latin"])  # the one-shot task's, and what a Mac adds
     (tmp_path / "images_evaluation" / "Latin" / "character01" / "._0.png").write_bytes(b"no picture")
-    splits = load_splits(config_of(tmp_path, tmp_path)).splits
+    splits = config_of(tmp_path, tmp_path).load().splits
     assert len(splits["train"]) == 12 and len(splits["test"]) == 3
 
 
@@ -90,23 +90,23 @@ def test_zips_are_read_and_drawings_in_two_of_them_once(tmp_path, inside):
 def test_what_is_no_omniglot_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="Expected Omniglot's images_background/ALPHABET.*Received"):
-        load_splits(config_of(tmp_path / "empty", tmp_path))
+        config_of(tmp_path / "empty", tmp_path).load()
     text = tmp_path / "text.zip"
     text.write_text("no zip")
     with pytest.raises(ValueError, match="Expected drawings of Omniglot, or zips"):
-        load_splits(config_of(text, tmp_path))
+        config_of(text, tmp_path).load()
     draw(tmp_path / "one" / "images_background", ALPHABETS[:1])
     with pytest.raises(ValueError, match="two alphabets at least. Received: 1"):
-        load_splits(config_of(tmp_path / "one", tmp_path))
+        config_of(tmp_path / "one", tmp_path).load()
     flat = tmp_path / "flat"
     flat.mkdir()
     Image.new("1", (9, 9)).save(flat / "a.png")
     with pytest.raises(ValueError, match="Expected Omniglot's images_background"):
-        load_splits(config_of(flat, tmp_path))
-    with pytest.raises(ValueError, match="Expected omniglot with --dataset omniglot alone"):
-        DataConfig(omniglot="x")
-    with pytest.raises(ValueError, match="digits to be one of auto, none for omniglot"):
-        DataConfig(dataset="omniglot", digits="mnist")
+        config_of(flat, tmp_path).load()
+    with pytest.raises(ValueError, match="Expected omniglot only with dataset omniglot"):
+        replaced(Config(), omniglot="x")
+    with pytest.raises(ValueError, match="Expected digits only with dataset multi_mnist"):
+        replaced(Config(), dataset="omniglot", digits="mnist")
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -119,7 +119,7 @@ def test_changed_drawings_of_the_same_names_and_sizes_are_read_anew(tmp_path, zi
             with zipfile.ZipFile(path, "w") as file:
                 for png in sorted(place.rglob("*.png")):
                     file.write(png, png.relative_to(place))
-        return load_splits(config_of(path, tmp_path))
+        return config_of(path, tmp_path).load()
 
     first = load()
     for png in place.rglob("*.png"):
@@ -136,13 +136,15 @@ def test_more_drawings_than_memory_holds_are_refused(tmp_path, monkeypatch):
     draw(tmp_path / "images_background")
     monkeypatch.setattr(memory, "memory_bytes", lambda: 20_000)
     with pytest.raises(ValueError, match=r"drawings of \(50, 50, 1\) pixels to fit into"):
-        load_splits(config_of(tmp_path, tmp_path))
+        config_of(tmp_path, tmp_path).load()
 
 
 def test_convolutions_that_do_not_fit_leave_no_run_behind(tmp_path):
     draw(tmp_path / "images_background")
     data, runs_dir = config_of(tmp_path, tmp_path, image_size=(20, 20)), tmp_path / "runs"
-    model = ModelConfig(embedding_filters=(2,), embedding_kernels=(21,), embedding_strides=(1,))
+    model = replaced(
+        ModelConfig(), embedding_filters=(2,), embedding_kernels=(21,), embedding_strides=(1,)
+    )
     with pytest.raises(ValueError, match=r"at least 21 x 21 .* image_shape=\(20, 20, 1\)"):
         train(Config(data, model, run=RunConfig(runs_dir=str(runs_dir))))
     assert not runs_dir.exists()
@@ -153,7 +155,7 @@ def test_through_tensorflow_datasets(tmp_path, monkeypatch):
 
     monkeypatch.setattr(downloads, "is_prepared", lambda name: name == "omniglot")
     with tfds.testing.mock_data(num_examples=5):
-        dataset = load_splits(config_of("", tmp_path))
+        dataset = config_of("", tmp_path).load()
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 5, "test": 5}
     assert "tensorflow-datasets" in dataset.description
 
@@ -164,7 +166,7 @@ def test_without_a_network_it_says_so_at_once(tmp_path, monkeypatch):
     with pytest.raises(
         ValueError, match="FOLDER_OR_ZIP. Received: ConnectionError: no answer from https"
     ):
-        load_splits(config_of("", tmp_path))
+        config_of("", tmp_path).load()
 
 
 def test_a_preset_gives_the_defaults_of_the_other_flags():
@@ -201,4 +203,4 @@ def test_an_unknown_preset_is_refused(capsys):
 )
 def test_digits_that_cannot_be_drawn_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
-        DataConfig(**fields)
+        MultiMNISTSettings(**fields)

@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import json
 import os
 import re
@@ -10,11 +9,12 @@ import pytest
 from PIL import Image
 
 import evaluate
-from air_tf import memory
-from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
-from air_tf.data import load_splits, own_images
-from air_tf.data.own_images import is_held_out
+from air_tf import memory, replaced
+from air_tf.config import Config, ModelConfig, RunConfig, TrainingConfig
+from air_tf.data import own_images
+from air_tf.data.own_images import OwnImagesSettings, is_held_out
 from air_tf.data.split import UNKNOWN
+from air_tf.preparation import Preparation
 from air_tf.training.loop import train
 from air_tf.training.run_folder import load_model
 
@@ -51,8 +51,8 @@ def write_counts(folder, rows):
 
 @pytest.fixture
 def config(tmp_path):
-    return DataConfig(
-        dataset="images", images=str(tmp_path / "own"), image_size=(30, 30),
+    return OwnImagesSettings(
+        images=str(tmp_path / "own"), image_size=(30, 30),
         cache_dir=str(tmp_path / "cache"),
     )  # fmt: skip
 
@@ -69,9 +69,9 @@ def all_of(dataset):
 
 def test_dark_squares_come_out_light_with_their_boxes(config, folder):
     write_boxes(folder, draw(folder))
-    dataset = load_splits(config)
+    dataset = config.load()
     expected = {"image_shape": (30, 30, 1), "dark_objects": True, "subtract_ground": True}
-    assert dataset.model_fields == expected
+    assert dataset.model_settings == expected
     assert set(dataset.splits) == {"train", "test"} and min(map(len, dataset.splits.values())) > 0
     images, counts, boxes = all_of(dataset)
     assert sorted(counts) == [0] * 10 + [1] * 10
@@ -90,29 +90,29 @@ def test_dark_squares_come_out_light_with_their_boxes(config, folder):
 )  # fmt: skip
 def test_polarity(config, folder, ground, ink, invert, dark):
     draw(folder, ground=ground, ink=ink)
-    dataset = load_splits(dataclasses.replace(config, invert=invert))
-    assert dataset.model_fields["dark_objects"] is dark
+    dataset = replaced(config, invert=invert).load()
+    assert dataset.model_settings["dark_objects"] is dark
 
 
 def test_the_object_size_sets_the_scale_prior(config, folder):
     draw(folder)
-    dataset = load_splits(dataclasses.replace(config, object_size=12))
+    dataset = replaced(config, object_size=12).load()
     # 12 pixels of 60 x 40 are 6 of 30; the window is 1.1 times that
-    mean, deviation = dataset.model_fields["scale_prior"]
+    mean, deviation = dataset.model_settings["scale_prior"]
     assert mean == pytest.approx(30 / 6.6, abs=1e-3)
     assert deviation / mean == pytest.approx(0.2 / 3.0, abs=1e-3)
     assert "Objects of 12 pixels are 6.0 of the model's 30" in dataset.description
     for size in (0.5, 100):
         with pytest.raises(ValueError, match="Expected an object_size between"):
-            load_splits(dataclasses.replace(config, object_size=size))
+            replaced(config, object_size=size).load()
 
 
 def test_counts_are_known_only_where_they_are_given(config, folder):
     draw(folder)
-    _, counts, boxes = all_of(load_splits(config))
+    _, counts, boxes = all_of(config.load())
     assert (counts == UNKNOWN).all() and boxes.shape == (20, 0, 4)
     write_counts(folder, [("00.png", 0), ("01.png", 3), ("other.png", 5)])
-    _, counts, _ = all_of(load_splits(config))
+    _, counts, _ = all_of(config.load())
     assert sorted(counts) == [UNKNOWN] * 18 + [0, 3]
 
 
@@ -123,7 +123,7 @@ def test_labels_in_another_layout_are_refused(config, folder, name, text):
     draw(folder)
     (folder / name).write_text(text)
     with pytest.raises(ValueError, match=f"Expected .* in .*{re.escape(name)}. Received"):
-        load_splits(config)
+        config.load()
 
 
 @pytest.mark.parametrize("name", [b"\xff\n.png", b"n" * 251 + b".png"])
@@ -131,7 +131,7 @@ def test_files_may_have_any_name(config, folder, capsys, name):
     draw(folder, number=6)
     os.rename(os.fsencode(folder / "01.png"), os.fsencode(folder) + b"/" + name)
     (folder / os.fsdecode(b"\xfe.png")).write_text("no picture")
-    dataset = load_splits(dataclasses.replace(config, images=f"{folder}/*"))
+    dataset = replaced(config, images=f"{folder}/*").load()
     assert len(all_of(dataset)[0]) == 6
     assert dataset.description.isprintable()
     assert r"\udcfe.png" in capsys.readouterr().err
@@ -142,13 +142,13 @@ def test_others_are_looked_at_in_place_of_broken_pictures(config, folder):
     draw(folder, number=40)
     for i in range(0, 40, 2):
         (folder / f"{i:02}.png").write_text("no picture")
-    dataset = load_splits(config)
-    assert dataset.model_fields["dark_objects"] is True
+    dataset = config.load()
+    assert dataset.model_settings["dark_objects"] is True
     assert len(all_of(dataset)[0]) == 20
     for file in folder.iterdir():
         file.write_text("no picture")
     with pytest.raises(ValueError, match="pictures that can be read. Received: 40 that cannot"):
-        load_splits(config)
+        config.load()
 
 
 def test_other_pictures_of_equal_names_sizes_and_times_are_read_anew(config, folder, tmp_path):
@@ -164,7 +164,7 @@ def test_other_pictures_of_equal_names_sizes_and_times_are_read_anew(config, fol
         write_counts(place, [("0.png", count)])
         for file in place.iterdir():
             os.utime(file, (1, 1))
-        dataset = load_splits(dataclasses.replace(config, images=str(place)))
+        dataset = replaced(config, images=str(place)).load()
         return dataset.fingerprint, *all_of(dataset)[:2]
 
     first, images, counts = load("first", 10, 1)
@@ -180,23 +180,23 @@ def test_more_pictures_than_memory_holds_are_refused_before_they_are_read(config
     monkeypatch.setattr(memory, "memory_bytes", lambda: 3 * 4 * 30 * 30 - 1)
     monkeypatch.setattr(own_images, "read_picture", lambda *_: pytest.fail("read"))
     with pytest.raises(ValueError, match=r"4 pictures of \(30, 30, 1\) pixels to fit into"):
-        load_splits(config)
+        config.load()
 
 
 def test_a_bad_file_is_reported_and_left_out(config, folder, capsys):
     draw(folder, number=6)
     (folder / "bad.png").write_text("no picture")
-    assert len(all_of(load_splits(config))[0]) == 6
+    assert len(all_of(config.load())[0]) == 6
     assert "bad.png" in capsys.readouterr().err
 
 
 def test_changed_files_are_read_anew(config, folder):
     draw(folder, number=6)
-    first = load_splits(config)
-    again = load_splits(config)
+    first = config.load()
+    again = config.load()
     assert first.fingerprint == again.fingerprint
     draw(folder, number=8)
-    assert len(all_of(load_splits(config))[0]) == 8
+    assert len(all_of(config.load())[0]) == 8
 
 
 def test_a_picture_stays_held_out_whatever_is_added():
@@ -209,51 +209,55 @@ def test_a_picture_stays_held_out_whatever_is_added():
 
 def test_labels_are_no_part_of_what_a_run_is_trained_on(config, folder):
     draw(folder)
-    before = load_splits(config).fingerprint
+    before = config.load().fingerprint
     write_counts(folder, [("00.png", 0)])
     os.utime(folder / "01.png", (1, 1))
-    assert load_splits(config).fingerprint == before
+    assert config.load().fingerprint == before
     (folder / "00.png").unlink()
-    assert load_splits(config).fingerprint != before
+    assert config.load().fingerprint != before
 
 
 def test_a_count_in_counts_csv_comes_before_that_of_the_boxes(config, folder):
     write_boxes(folder, draw(folder))
     (folder / "counts.csv").write_bytes("\ufefffile,count\r\n00.png,2\r\n".encode())  # as from Excel
-    _, counts, _ = all_of(load_splits(config))
+    _, counts, _ = all_of(config.load())
     assert sorted(counts) == [0] * 9 + [1] * 10 + [2]
 
 
 def test_flags_that_do_nothing_are_refused(config, folder, tmp_path):
     for flags in ({"object_size": 9.0}, {"channels": 3}, {"image_size": (60, 60)}, {"invert": "no"}):
-        with pytest.raises(
-            ValueError, match=f"Expected {next(iter(flags))} with --dataset .*images alone"
-        ):
-            DataConfig(**flags)
+        with pytest.raises(ValueError, match=f"Expected {next(iter(flags))} only with dataset .*images"):
+            replaced(Config(), **flags)
     draw(folder)
-    data = dataclasses.replace(config, object_size=12.0)
+    data = replaced(config, object_size=12.0)
     run = RunConfig(runs_dir=str(tmp_path / "runs"))
     with pytest.raises(ValueError, match="Expected either --object-size or --scale-prior"):
-        train(Config(data, ModelConfig(scale_prior=(2.0, 0.1)), TrainingConfig(steps=2), run))
+        train(
+            Config(data, replaced(ModelConfig(), scale_prior=(2.0, 0.1)), TrainingConfig(steps=2), run)
+        )
 
 
 def test_what_does_not_go_together_is_refused(tmp_path):
     with pytest.raises(ValueError, match="--dataset images together with --images"):
-        DataConfig(dataset="images")
-    with pytest.raises(ValueError, match="--dataset images together with --images"):
-        DataConfig(images="x")
-    with pytest.raises(ValueError, match="digits to be one of auto, none for images"):
-        DataConfig(dataset="images", images="x", digits="mnist")
-    empty = DataConfig(dataset="images", images=str(tmp_path), cache_dir=str(tmp_path))
+        OwnImagesSettings().load()
+    with pytest.raises(ValueError, match="Expected images only with dataset images"):
+        replaced(Config(), images="x")
+    empty = OwnImagesSettings(images=str(tmp_path), cache_dir=str(tmp_path))
     with pytest.raises(ValueError, match="which names none"):
-        load_splits(empty)
+        empty.load()
 
 
 @pytest.mark.usefixtures("eagerly")
 def test_a_run_without_labels_says_null_and_its_model_takes_files(config, folder, tmp_path):
     draw(folder)
-    model = ModelConfig(
-        max_objects=2, glimpse_size=12, z_what_size=4, embedding_units=8, lstm_units=8, hidden_units=8
+    model = replaced(
+        ModelConfig(),
+        max_objects=2,
+        glimpse_size=12,
+        z_what_size=4,
+        embedding_units=8,
+        lstm_units=8,
+        hidden_units=8,
     )
     training = TrainingConfig(steps=4, batch_size=8, evaluate_every=2, checkpoint_every=4)
     run = RunConfig(runs_dir=str(tmp_path / "runs"))
@@ -263,10 +267,10 @@ def test_a_run_without_labels_says_null_and_its_model_takes_files(config, folder
     assert sum(metrics["count_histogram"].values()) == pytest.approx(1)
     assert metrics["digits"] == "none" and metrics["dataset"] == "images"
     loaded = load_model(run_folder)
-    assert loaded.config.dark_objects and loaded.config.subtract_ground
+    assert loaded.config.preparation == Preparation(dark_objects=True, subtract_ground=True)
     file = (folder / "01.png").read_bytes()
     prepared = loaded.prepare([file]).numpy()
-    dataset = load_splits(config)
+    dataset = config.load()
     nearest = min(np.abs(prepared - image / 255).max() for image in all_of(dataset)[0])
     assert nearest < 1.01 / 255
     assert loaded.infer_encoded([file]).counts.shape == (1,)
@@ -275,8 +279,14 @@ def test_a_run_without_labels_says_null_and_its_model_takes_files(config, folder
 @pytest.mark.usefixtures("eagerly")
 def test_what_can_be_seen_without_labels_is_shown(config, folder, tmp_path):
     draw(folder)
-    model = ModelConfig(
-        max_objects=2, glimpse_size=12, z_what_size=4, embedding_units=8, lstm_units=8, hidden_units=8
+    model = replaced(
+        ModelConfig(),
+        max_objects=2,
+        glimpse_size=12,
+        z_what_size=4,
+        embedding_units=8,
+        lstm_units=8,
+        hidden_units=8,
     )
     training = TrainingConfig(steps=2, batch_size=8)
     run_folder, _ = train(Config(config, model, training, RunConfig(runs_dir=str(tmp_path / "runs"))))
@@ -286,7 +296,7 @@ def test_what_can_be_seen_without_labels_is_shown(config, folder, tmp_path):
     record = json.loads((out / "evaluation.json").read_text())
     assert record["count_accuracy"] is None and record["foreground_ari"] is None
     assert "confusion_matrix" not in record and "ap50" not in record
-    assert record["pixel_mse"] > 0 and record["images"] == len(load_splits(config).splits["test"])
+    assert record["pixel_mse"] > 0 and record["images"] == len(config.load().splits["test"])
     figures = {path.stem for path in (out / "figures").iterdir()}
     assert {"counts", "failures", "progress"} <= figures and "confusion" not in figures
 
@@ -296,7 +306,7 @@ def test_stopping_by_labels_needs_labels(config, folder, tmp_path):
     training = TrainingConfig(steps=2, batch_size=8, stop_at_accuracy=0.5)
     run = RunConfig(runs_dir=str(tmp_path / "runs"))
     with pytest.raises(ValueError, match="Expected images with counts"):
-        train(Config(config, ModelConfig(glimpse_size=12), training, run))
+        train(Config(config, replaced(ModelConfig(), glimpse_size=12), training, run))
     training = TrainingConfig(steps=2, batch_size=8, fresh_images=True)
     with pytest.raises(ValueError, match="Expected --dataset multi_mnist"):
-        train(Config(config, ModelConfig(glimpse_size=12), training, run))
+        train(Config(config, replaced(ModelConfig(), glimpse_size=12), training, run))

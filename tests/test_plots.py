@@ -5,7 +5,6 @@ from matplotlib.colors import to_rgb
 
 from air_tf import drawing
 from air_tf.evaluation import plots
-from air_tf.model import where
 
 random = np.random.default_rng(0)
 
@@ -182,15 +181,16 @@ def test_confusion_of_more_inferred_than_true_counts():
 HEIGHT, WIDTH = 20, 30
 
 
-def z_where_at(y, x, scale=2.5):
-    """z_where of an object whose centre is at a pixel of the image."""
-    return scale, -scale * (2 * x / (WIDTH - 1) - 1), -scale * (2 * y / (HEIGHT - 1) - 1)
+def box_at(y, x, side=3):
+    """The box of an object whose centre is at a pixel of the image."""
+    edges = y - side / 2 + 0.5, x - side / 2 + 0.5, y + side / 2 + 0.5, x + side / 2 + 0.5
+    return np.array(edges) / np.tile((HEIGHT, WIDTH), 2)
 
 
 def test_heat_map_is_in_the_steps_colour_at_the_objects_centres():
     places = [[(4, 20), (15, 9), (10, 25)], [(4, 20), (4, 3), (2, 2)], [(12, 7), (2, 2), (2, 2)]]
-    z_where = np.array([[z_where_at(*place) for place in image] for image in places])
-    figure = plots.where_heat_map(z_where, np.array([3, 2, 1]), (HEIGHT, WIDTH, 1))
+    boxes = np.array([[box_at(*place) for place in image] for image in places])
+    figure = plots.where_heat_map(boxes, np.array([3, 2, 1]), (HEIGHT, WIDTH, 1))
     pixels, (*panels, together) = drawn(figure), figure.axes
     for step, (y, x) in enumerate(places[0]):
         for panel in panels:
@@ -213,22 +213,9 @@ def test_heat_map_is_in_the_steps_colour_at_the_objects_centres():
     assert together.get_title().endswith("\n6 objects")
 
 
-def test_heat_map_agrees_with_the_boxes_of_the_transformer():
-    z_where = np.array([3.0, -1.2, 0.9], np.float32)
-    box = where.boxes(z_where, (HEIGHT, WIDTH, 1)).numpy()
-    y, x = (box[:2] + box[2:]) / 2 * (HEIGHT, WIDTH) - 0.5
-    figure = plots.where_heat_map(z_where[None, None], np.array([1]), (HEIGHT, WIDTH, 1))
-    histogram = shown(figure.axes[0])
-    row, column = np.unravel_index(histogram.sum(axis=-1).argmax(), histogram.shape[:2])
-    left, right, bottom, top = figure.axes[0].images[0].get_extent()
-    assert (left, right, bottom, top) == (-0.5, WIDTH - 0.5, HEIGHT - 0.5, -0.5)
-    assert abs((row + 0.5) / len(histogram) * HEIGHT - 0.5 - y) <= HEIGHT / len(histogram) / 2
-    assert abs((column + 0.5) / histogram.shape[1] * WIDTH - 0.5 - x) <= WIDTH / histogram.shape[1] / 2
-
-
 def test_heat_map_of_steps_without_objects_and_of_centres_off_the_image():
-    z_where = np.array([[z_where_at(5, -2), z_where_at(5, 5)], [z_where_at(19, 29), z_where_at(5, 5)]])
-    figure = plots.where_heat_map(z_where, np.array([1, 1]), (HEIGHT, WIDTH, 1))
+    boxes = np.array([[np.zeros(4), box_at(5, 5)], [box_at(18, 28), box_at(5, 5)]])
+    figure = plots.where_heat_map(boxes, np.array([1, 1]), (HEIGHT, WIDTH, 1))
     first, second, together = (axes.get_title() for axes in figure.axes)
     assert first == "step 1: 1 object\nfullest bin: 1; off the image: 1"
     assert second == "step 2: 0 objects\nfullest bin: 0; off the image: 0"
@@ -237,8 +224,8 @@ def test_heat_map_of_steps_without_objects_and_of_centres_off_the_image():
 
 
 def test_heat_map_of_more_than_three_steps_has_the_first_three_together():
-    z_where = np.array([[z_where_at(4 * step, 6 * step) for step in range(5)]] * 2)
-    figure = plots.where_heat_map(z_where, np.array([5, 4]), (HEIGHT, WIDTH, 1))
+    boxes = np.array([[box_at(4 * step, 6 * step) for step in range(5)]] * 2)
+    figure = plots.where_heat_map(boxes, np.array([5, 4]), (HEIGHT, WIDTH, 1))
     pixels, together = drawn(figure), figure.axes[-1]
     assert len(figure.axes) == 6 and together.get_title().endswith("\n6 objects")
     colours = [colour_at(pixels, together, 6 * step, 4 * step) for step in range(5)]
@@ -248,8 +235,8 @@ def test_heat_map_of_more_than_three_steps_has_the_first_three_together():
 @pytest.mark.parametrize("image_shape", [(50, 50, 1), (40, 64, 3), (40, 20, 3)])
 @pytest.mark.parametrize("steps", [1, 3, 5])
 def test_heat_map_is_readable_at_any_size(steps, image_shape):
-    z_where = random.uniform((1, -1, -1), (3, 1, 1), (50, steps, 3))
-    assert_readable(plots.where_heat_map(z_where, np.full(50, steps), image_shape))
+    boxes = np.sort(random.random((50, steps, 2, 2)), axis=2).reshape(50, steps, 4)
+    assert_readable(plots.where_heat_map(boxes, np.full(50, steps), image_shape))
 
 
 @pytest.mark.parametrize("columns", [3, 8])

@@ -17,8 +17,7 @@ from PIL import Image
 
 import predict
 from air_tf import cli, folders
-from air_tf.config import DataConfig
-from air_tf.data import load_splits
+from air_tf.data.multi_mnist import MultiMNISTSettings
 from air_tf.image_files import as_png
 from air_tf.prediction.job import LARGEST_BATCH, PredictConfig, fingerprint
 from air_tf.scene import Scene
@@ -29,7 +28,7 @@ COLUMNS = ["file", "count", "probability", "expected_count"]
 
 @pytest.fixture(scope="module")
 def split(cache_dir):
-    return load_splits(DataConfig(digits="embedded", cache_dir=str(cache_dir))).splits["test"][:12]
+    return MultiMNISTSettings(digits="embedded", cache_dir=str(cache_dir)).load().splits["test"][:12]
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +127,7 @@ class Brightness:
         )
         return Scene(
             counts=np.ones(len(bright), np.int32), count_probs=np.stack([1 - bright, bright], axis=1),
-            boxes=boxes, tight_boxes=boxes / 2, scores=bright[:, None], reconstructions=0, z_what=0,
-            z_where=0,
+            boxes=boxes, tight_boxes=boxes / 2, scores=bright[:, None], reconstructions=0, latents={},
         )  # fmt: skip
 
 

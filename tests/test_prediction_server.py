@@ -33,17 +33,22 @@ def test_every_endpoint_answers_as_the_model_does(model, remote, small_config):
     images = random.random((5, 12, 10, 1), np.float32)
     scene = model.infer(images)
     files = [as_png(random.integers(0, 256, (20, 30, 3), np.uint8)) for _ in range(3)]
-    pairs = [*zip(remote.infer(images), scene)]
-    pairs += zip(remote.infer_encoded(files), model.infer_encoded(files))
-    pairs.append((remote.prepare(files), model.prepare(files)))
-    latents = scene.counts.numpy(), scene.z_what.numpy(), scene.z_where.numpy()
-    pairs.append((remote.decode(*latents), scene.reconstructions))
-    for answered, expected in pairs:
-        np.testing.assert_allclose(answered, expected, atol=1e-5)
+    latents = {"z_what": scene.z_what.numpy(), "z_where": scene.z_where.numpy()}
+    answers = (
+        remote.infer(images), remote.infer_encoded(files), remote.prepare(files),
+        remote.decode(scene.counts.numpy(), **latents), remote.layers_of(scene.numpy()),
+    )  # fmt: skip
+    expected = (
+        scene, model.infer_encoded(files), model.prepare(files), scene.reconstructions,
+        model.layers_of(scene),
+    )  # fmt: skip
+    tf.nest.map_structure(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=1e-5), answers, expected
+    )
 
 
 def test_the_warm_up_file_covers_every_endpoint_at_every_batch_size(server):
-    assert server.version.warmed_up == 4 * len(SERVED_BATCHES)
+    assert server.version.warmed_up == 5 * len(SERVED_BATCHES)
 
 
 def test_a_request_without_a_signature_is_the_default_one_and_outputs_can_be_chosen(server):
@@ -143,7 +148,7 @@ def test_a_request_that_is_packed_or_malformed_is_refused(server, proto, words):
 def test_clients_are_served_while_a_new_version_is_renamed_into_place(small_model, tmp_path):
     """No call fails, and after the swap every answer is the new model's."""
     model = small_model
-    model.cell.pres_head.outputs.bias.assign([1.0])
+    model.inference.pres_head.outputs.bias.assign([1.0])
     exports = export(model, tmp_path / "air").parent
     server = Server(exports)
     address, images = f"127.0.0.1:{server.port}", random.random((1, 12, 10, 1), np.float32)
@@ -161,7 +166,7 @@ def test_clients_are_served_while_a_new_version_is_renamed_into_place(small_mode
     clients = [threading.Thread(target=call, args=(each,)) for each in answers]
     for client in clients:
         client.start()
-    model.cell.pres_head.outputs.bias.assign([-1.0])
+    model.inference.pres_head.outputs.bias.assign([-1.0])
     after = model.infer(images)
     export(model, exports)
 

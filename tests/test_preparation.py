@@ -1,4 +1,3 @@
-import dataclasses
 import io
 import struct
 import zlib
@@ -8,13 +7,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from air_tf.config import ModelConfig
 from air_tf.image_files import as_png, read_picture
-from air_tf.preparation import border_median, in_original, prepare, prepare_encoded
+from air_tf.preparation import Preparation, border_median, in_original, prepare, prepare_encoded
 from air_tf.scene import Scene
 
 random = np.random.default_rng(0)
-CONFIG = ModelConfig(image_shape=(12, 10, 1), glimpse_size=6)
+SHAPE, PLAIN = (12, 10, 1), Preparation()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (4, 5), (6, 3), (1, 90)])
@@ -27,13 +25,13 @@ def test_the_ground_is_the_median_of_the_edge_pixels(shape):
 
 def test_an_image_of_the_models_size_stays_as_it_is():
     image = random.integers(0, 256, (12, 10, 1), np.uint8)
-    prepared, edges = prepare(image, CONFIG)
+    prepared, edges = prepare(image, SHAPE, PLAIN)
     np.testing.assert_allclose(prepared, image / 255, atol=1e-6)
     np.testing.assert_array_equal(edges, [0, 0, 1, 1])
 
 
 def test_a_wide_picture_gets_bars_above_and_below():
-    prepared, edges = prepare(np.full((6, 20, 1), 255, np.uint8), CONFIG)
+    prepared, edges = prepare(np.full((6, 20, 1), 255, np.uint8), SHAPE, PLAIN)
     expected = np.zeros((12, 10, 1))
     expected[4:7] = 1  # 6 x 20 shrunk by 1/2
     np.testing.assert_allclose(prepared, expected, atol=1e-6)
@@ -41,19 +39,19 @@ def test_a_wide_picture_gets_bars_above_and_below():
 
 
 def test_dark_objects_come_out_light_and_the_ground_black():
-    config = dataclasses.replace(CONFIG, dark_objects=True, subtract_ground=True)
+    how = Preparation(dark_objects=True, subtract_ground=True)
     picture = np.full((12, 10, 1), 200, np.uint8)
     picture[4:6, 3:7] = 50
     expected = np.zeros((12, 10, 1))
     expected[4:6, 3:7] = (150 / 255) / (200 / 255)  # by hand: (x - ground) / (1 - ground)
-    np.testing.assert_allclose(prepare(picture, config)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(prepare(picture, SHAPE, how)[0], expected, atol=1e-5)
 
 
 def test_each_colour_has_its_own_ground():
-    config = ModelConfig(image_shape=(12, 10, 3), glimpse_size=6, subtract_ground=True)
+    how = Preparation(subtract_ground=True)
     picture = np.tile(np.uint8([0, 100, 255]), (12, 10, 1))
     picture[5, 5] = 255
-    prepared, _ = prepare(picture, config)
+    prepared, _ = prepare(picture, (12, 10, 3), how)
     expected = np.zeros((12, 10, 3))
     expected[5, 5] = 1, 155 / 255, 0  # one scale for all, so that the colours stay
     np.testing.assert_allclose(prepared, expected, atol=1e-5)
@@ -61,23 +59,23 @@ def test_each_colour_has_its_own_ground():
 
 def test_encoded_files_are_prepared_alike():
     pictures = [random.integers(0, 256, size, np.uint8) for size in [(30, 7, 3), (12, 10, 3)]]
-    images, edges = prepare_encoded(tf.constant([as_png(p) for p in pictures]), CONFIG)
+    images, edges = prepare_encoded(tf.constant([as_png(p) for p in pictures]), SHAPE, PLAIN)
     for picture, image, edge in zip(pictures, images, edges):
         grey = tf.image.rgb_to_grayscale(picture).numpy()
-        expected, expected_edge = prepare(grey, CONFIG)
+        expected, expected_edge = prepare(grey, SHAPE, PLAIN)
         np.testing.assert_allclose(image, expected, atol=3 / 255)  # roundings of grey differ
         np.testing.assert_array_equal(edge, expected_edge)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_cmyk_jpeg_is_seen_as_pillow_sees_it(channels):
-    config = dataclasses.replace(CONFIG, image_shape=(12, 10, channels))
+    shape = (12, 10, channels)
     pixels = np.zeros((48, 40, 4), np.uint8)  # whole blocks of a JPEG have one colour
     pixels[:24, :, 0], pixels[24:, :, 2], pixels[:, 16:, 3] = 200, 255, 90  # cyan, yellow, some black
     file = io.BytesIO()
     Image.fromarray(pixels, "CMYK").save(file, "jpeg", quality=100)
-    image, _ = prepare_encoded(tf.constant([file.getvalue()]), config)
-    expected, _ = prepare(read_picture(file, channels), config)
+    image, _ = prepare_encoded(tf.constant([file.getvalue()]), shape, PLAIN)
+    expected, _ = prepare(read_picture(file, channels), shape, PLAIN)
     np.testing.assert_allclose(image[0], expected, atol=3 / 255)
     assert np.ptp(expected) > 0.2
 
@@ -96,13 +94,13 @@ def test_impossible_sizes_are_refused_before_they_are_decoded(width, height):
     png = as_png(np.zeros((4, 5, 3), np.uint8))
     file = with_size(png, width, height)
     with pytest.raises(tf.errors.InvalidArgumentError, match="at least 1 and at most 64,000,000 pixels"):
-        prepare_encoded(tf.constant([file]), CONFIG)
+        prepare_encoded(tf.constant([file]), SHAPE, PLAIN)
 
 
 def test_boxes_go_back_to_the_original():
     """A picture that fills the image's middle half in height: a box of it is twice as high there."""
     boxes = np.float32([[[0.25, 0.1, 0.5, 0.3], [0.0, 0.0, 1.0, 1.0], [0.3, 0.3, 0.4, 0.4]]])
-    scene = Scene(np.int32([2]), None, boxes, boxes, None, None, None, None)
+    scene = Scene(np.int32([2]), None, boxes, boxes, None, None, {})
     moved = in_original(scene, tf.constant([[0.25, 0.0, 0.5, 1.0]]))
     expected = [[[0.0, 0.1, 0.5, 0.3], [0.0, 0.0, 1.0, 1.0], [0.0] * 4]]
     np.testing.assert_allclose(moved.boxes, expected, atol=1e-6)

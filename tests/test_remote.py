@@ -122,11 +122,12 @@ def test_a_server_that_does_not_answer_is_given_up(hostile, monkeypatch):
 
 def test_batches_go_to_a_server_in_chunks_that_it_takes(served_model, remote):
     images = random.random((2 * remote.chunk + 1, 12, 10, 1), np.float32)
-    for answered, expected in zip(remote.infer(images), served_model.infer(images)):
-        np.testing.assert_allclose(answered, expected, atol=1e-5)
+    answered, expected = remote.infer(images).outputs(), served_model.infer(images).outputs()
+    for name, values in expected.items():
+        np.testing.assert_allclose(answered[name], values, atol=1e-5, err_msg=name)
 
 
 def test_inputs_of_different_sizes_are_refused(remote):
     zeros = np.zeros((1, 2, 4), np.float32)
-    with pytest.raises(ValueError, match="as many in each input. Received: 2 1 2"):
-        remote.decode([1, 1], zeros, np.ones((2, 2, 3), np.float32))
+    with pytest.raises(ValueError, match="as many in each input. Received: 2 2 1"):
+        remote.decode([1, 1], z_what=zeros, z_where=np.ones((2, 2, 3), np.float32))

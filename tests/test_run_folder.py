@@ -9,8 +9,9 @@ import sys
 import pytest
 import tensorflow as tf
 
-import air_tf
+from air_tf import replaced
 from air_tf.config import Config, RunConfig
+from air_tf.data.multi_mnist import MultiMNISTSettings
 from air_tf.training import run_folder
 
 FINGERPRINT = "digits"
@@ -18,7 +19,7 @@ FINGERPRINT = "digits"
 
 @pytest.fixture
 def config(tmp_path):
-    data = air_tf.DataConfig(digits="embedded")
+    data = MultiMNISTSettings(digits="embedded")
     return Config(data=data, run=RunConfig(runs_dir=str(tmp_path)))
 
 
@@ -36,7 +37,7 @@ def reopen(config, fingerprint=FINGERPRINT):
 
 
 def changed(config, part, **fields):
-    return dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **fields)})
+    return dataclasses.replace(config, **{part: replaced(getattr(config, part), **fields)})
 
 
 def test_runs_are_numbered_and_the_newest_is_resumed(config, tmp_path):

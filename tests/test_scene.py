@@ -12,7 +12,7 @@ def scene_of(counts):
     probs = np.tile(np.float32([0.25, 0.5, 0.25]), (n, 1))
     return Scene(
         np.int32(counts), probs, boxes, boxes, probs[:, 1:], np.zeros((n, *size), np.float32),
-        np.zeros((n, 2, 4), np.float32), np.ones((n, 2, 3), np.float32),
+        {"what": np.zeros((n, 2, 4), np.float32), "where": np.ones((n, 2, 3), np.float32)},
     )  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def test_a_scene_prints_as_a_table():
 
 
 def test_a_scene_of_tensors_prints_and_a_symbolic_one_does_too():
-    tensors = Scene(*map(tf.constant, scene_of([1])))
+    tensors = tf.nest.map_structure(tf.constant, scene_of([1]))
     assert str(tensors) == str(scene_of([1]))
 
     @tf.function

@@ -18,7 +18,7 @@ random = np.random.default_rng(0)
 OUTPUTS = {
     "counts", "count_probs", "boxes", "tight_boxes", "scores", "reconstructions", "z_what", "z_where",
 }  # fmt: skip
-ENDPOINTS = "serving_default", "encoded", "prepare", "decode"
+ENDPOINTS = "serving_default", "encoded", "prepare", "decode", "layers"
 CONFIGS = ["batching.config", "models.config", "monitoring.config"]
 
 
@@ -39,7 +39,7 @@ def images(request):
 
 def assert_same(outputs, scene):
     assert set(outputs) == OUTPUTS
-    for name, expected in scene._asdict().items():
+    for name, expected in scene.outputs().items():
         np.testing.assert_allclose(outputs[name], expected, atol=1e-5, err_msg=name)
 
 
@@ -104,7 +104,7 @@ def test_encoded_images_of_the_models_size(session_model, model, images):
 
 def test_encoded_boxes_are_in_the_originals_coordinates(small_model, tmp_path):
     """An image of twice the model's width is scaled by 1/2 and gets bars above and below."""
-    small_model.cell.pres_head.outputs.bias.assign([30.0])
+    small_model.inference.pres_head.outputs.bias.assign([30.0])
     encoded = SessionModel(export(small_model, tmp_path))
     wide = np.uint8(random.integers(0, 256, (12, 20, 3)))
     outputs = encoded("encoded", image_bytes=[png(wide)])
@@ -193,7 +193,10 @@ def test_another_saved_model_is_refused(tmp_path):
             return {"images": x}
 
     other, expected = Other(), "Expected a SavedModel with the endpoints of export.py in"
-    cases = {"decode, encoded, prepare missing": ["serving_default"], "others: ": list(ENDPOINTS)}
+    cases = {
+        "decode, encoded, layers, prepare missing": ["serving_default"],
+        "others: ": list(ENDPOINTS),
+    }
     for received, names in cases.items():
         folder = tmp_path / names[-1]
         tf.saved_model.save(other, str(folder), signatures=dict.fromkeys(names, other.call))

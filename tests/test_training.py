@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from air_tf import replaced
 from air_tf.config import Config, TrainingConfig
-from air_tf.data import Split
+from air_tf.data.split import Split
 from air_tf.training import loop, run_folder
-from air_tf.training.trainer import STEP_METRICS, Diverged, Trainer, names_workers
+from air_tf.training.trainer import Diverged, Trainer, names_workers
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 12, 10, 1), np.uint8)
 
@@ -25,7 +26,7 @@ def new_trainer(small_config):
 
     def make(presence="enumerate", **changes):
         training = TrainingConfig(**{"steps": 200, "batch_size": 8, "learning_rate": 1e-2} | changes)
-        config = Config(model=dataclasses.replace(small_config, presence=presence), training=training)
+        config = Config(model=replaced(small_config, presence=presence), training=training)
         return Trainer(config, IMAGES, tf.distribute.get_strategy())
 
     return make
@@ -56,7 +57,8 @@ def make_trainer(new_trainer, compiled):
 
 
 def variables(trainer):
-    optimizers = [v for optimizer in trainer.optimizers for v in optimizer.variables]
+    estimators = getattr(trainer.model.estimator, "optimizer", None)
+    optimizers = [*trainer.optimizer.variables, *(estimators.variables if estimators else [])]
     return [*trainer.model.variables, *optimizers, trainer.seconds]
 
 
@@ -71,7 +73,7 @@ def test_the_loop_and_keras_fit_train_alike(new_trainer, presence):
     trainer, other = new_trainer(presence), new_trainer(presence)
     trainer.start()
     trainer.run(3)
-    other.model.compile(*other.optimizers, run_eagerly=True)
+    other.model.compile(other.optimizer, run_eagerly=True)
     other.model.fit(_batches(3), shuffle=False, verbose=0)
     np.testing.assert_allclose(weights(other), weights(trainer), atol=1e-6)
 
@@ -93,13 +95,13 @@ def test_compiled_they_train_alike_too(make_trainer, new_trainer, presence):
 
 
 def _batches(steps):
-    from air_tf.data import batches
+    from air_tf.data.split import batches
 
     return batches(IMAGES, 8, 0, 0, steps)
 
 
 def test_training_raises_the_elbo(make_trainer):
-    elbo = make_trainer().run(200)[:, STEP_METRICS.index("elbo")]
+    elbo = make_trainer().run(200)[:, 0]
     first, last = elbo[:20], elbo[-20:]
     assert last.mean() - first.mean() > 5 * np.sqrt((first.var(ddof=1) + last.var(ddof=1)) / 20)
 
@@ -107,10 +109,10 @@ def test_training_raises_the_elbo(make_trainer):
 def test_gradient_norm_and_steps_are_reported(make_trainer):
     trainer = make_trainer()
     values = trainer.run(3)
-    assert values.shape == (3, len(STEP_METRICS)) and trainer.step == 3
-    [gradients], _ = make_trainer().gradients(next(iter(_batches(1))), tf.constant(0, tf.int64))
+    assert values.shape == (3, len(trainer.metrics)) and trainer.step == 3
+    [gradients, _], _ = make_trainer().gradients(next(iter(_batches(1))), tf.constant(0, tf.int64))
     norm = np.sqrt(sum(np.sum(np.square(g.numpy(), dtype=np.float64)) for g in gradients))
-    assert values[0, STEP_METRICS.index("gradient_norm")] == pytest.approx(norm, rel=1e-4)
+    assert values[0, trainer.metrics.index("gradient_norm")] == pytest.approx(norm, rel=1e-4)
 
 
 @pytest.mark.parametrize("presence", ["enumerate", "nvil"])  # concrete has no state of its own
@@ -194,7 +196,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_good(make_trainer, new_train
 def test_a_loss_that_is_not_finite_stops_at_its_step(make_trainer):
     trainer = make_trainer()
     trainer.run(3)
-    kernel = trainer.model.cell.decode.mlp.outputs.kernel
+    kernel = trainer.model.objects.decoder.layers[0].outputs.kernel
     kernel.assign(tf.fill(kernel.shape, np.nan))
     with pytest.raises(Diverged, match="no longer finite at step 4"):
         trainer.run(3)
@@ -211,7 +213,7 @@ def test_training_stops_when_its_folder_is_removed(make_trainer, held_out, tmp_p
 
     def run(num_steps):
         shutil.rmtree(folder)
-        return np.zeros((num_steps, len(STEP_METRICS)))
+        return np.zeros((num_steps, len(trainer.metrics)))
 
     one_at_a_time = dataclasses.replace(trainer.config.training, steps_per_call=1)
     config = dataclasses.replace(trainer.config, training=one_at_a_time)
@@ -253,9 +255,9 @@ def test_a_tf_config_with_a_task_of_its_cluster():
 
 @pytest.mark.parametrize("logit, words", [(30.0, "always N"), (-30.0, "the same count, 0")])
 def test_a_collapse_is_said_while_training(small_config, digit_splits, capsys, tmp_path, logit, words):
-    config = Config(model=dataclasses.replace(small_config, image_shape=(50, 50, 1)))
+    config = Config(model=replaced(small_config, image_shape=(50, 50, 1)))
     trainer = Trainer(config, digit_splits["train"].images, tf.distribute.get_strategy())
-    trainer.model.cell.pres_head.outputs.bias.assign([logit])
+    trainer.model.inference.pres_head.outputs.bias.assign([logit])
     loop.look(trainer, digit_splits["test"], 100, tmp_path)  # in the warm start it means nothing
     assert "Collapse" not in capsys.readouterr().err
     loop.look(trainer, digit_splits["test"], 2000, tmp_path)
@@ -268,11 +270,11 @@ import numpy as np, tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 from air_tf.config import Config, ModelConfig, TrainingConfig
-from air_tf.data import batches
+from air_tf.data.split import batches
 from air_tf.training.trainer import Trainer
 random = np.random.default_rng(0)
 images = random.integers(0, 256, (40, 12, 10, 1), np.uint8)
-model = ModelConfig(image_shape=(12, 10, 1), max_objects=2, glimpse_size=6, z_what_size=4,
+model = replaced(ModelConfig(), image_shape=(12, 10, 1), max_objects=2, glimpse_size=6, z_what_size=4,
                     embedding_units=8, lstm_units=8, hidden_units=8, presence=sys.argv[1])
 # no clipping: each replica clips its own share
 config = Config(model=model, training=TrainingConfig(steps=4, batch_size=8, gradient_clip=1e6))
@@ -290,11 +292,11 @@ for step, x in enumerate(batches(images, 8, 0, 0, 4)):
     for share, gradient in zip(shares[0][0][0], whole[0]):
         np.testing.assert_allclose(2 * share, gradient, rtol=1e-4, atol=1e-4)
     (ours, estimate), (theirs, other) = shares
-    elbo.append(np.mean([estimate.terms.elbo, other.terms.elbo]))
+    elbo.append(np.mean([estimate.terms["elbo"], other.terms["elbo"]]))
     mean = lambda a, b: None if a is None else (a + b) / 2
     gradients = tf.nest.map_structure(lambda a, b: a + b, ours, theirs)
     estimate = estimate._replace(signal=mean(estimate.signal, other.signal))
-    alone.model.apply_gradients(alone.optimizers, gradients, estimate)
+    alone.model.apply_gradients(alone.optimizer, gradients, estimate)
 np.testing.assert_allclose(metrics[:, 0], elbo, rtol=1e-4)
 for ours, expected in zip(mirrored.model.variables, alone.model.variables):
     np.testing.assert_allclose(ours.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)

@@ -8,11 +8,11 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from air_tf.config import DIGIT_SIZE, DataConfig
 from air_tf.data.archives import Header, read_npz
 from air_tf.data.downloads import check_can_be_had, reason_of
 from air_tf.paths import expand, shown
 
+DIGIT_SIZE = 28  # pixels, of a digit before it is shrunk
 EMBEDDED_INK_SIZE = 20  # pixels: MNIST's digits fill 20 x 20 of their 28 x 28 too
 EMBEDDED_TRAIN = 1500  # of 1,797 digits; the rest test
 MNIST_SIZE = 60_000  # digits to train on, in one batch
@@ -37,23 +37,25 @@ class Digits:
         return "".join(f"{zlib.crc32(np.ascontiguousarray(array)):08x}" for array in arrays)
 
 
-def load_digits(config: DataConfig) -> tuple[Digits, str]:
-    """The digits that `config.digits` asks for, and a line that says which they are.
+def load_digits(which: str, mnist: str = "") -> tuple[Digits, str]:
+    """The digits that are asked for, and a line that says which they are.
 
-    MNIST is read from `config.mnist` or the file that the environment's AIR_MNIST names.
+    Args:
+        which: auto, mnist or embedded.
+        mnist: an npz to read MNIST from; "": the file that the environment's AIR_MNIST names, if any.
 
     Raises:
         ValueError: the MNIST file is not one, or MNIST is asked for and cannot be had.
     """
-    if config.digits == "embedded":
+    if which == "embedded":
         return embedded_digits(), "Digits: scikit-learn's (embedded)."
-    if file := config.mnist or os.environ.get("AIR_MNIST", ""):
+    if file := mnist or os.environ.get("AIR_MNIST", ""):
         return mnist_from_file(file), f"Digits: MNIST from {shown(file)}."
     try:
         check_can_be_had("mnist", MNIST_URL)
         return mnist_from_tfds(), "Digits: MNIST through tensorflow-datasets."
     except Exception as error:  # whatever a download, a disk or a proxy may raise
-        if config.digits == "mnist":
+        if which == "mnist":
             raise ValueError(
                 "Expected MNIST through tensorflow-datasets, or from --mnist FILE.npz. "
                 f"Received: {reason_of(error)}"

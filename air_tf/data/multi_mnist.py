@@ -4,17 +4,117 @@ With MNIST's training digits and the default recipe these are the images on whic
 figures are measured: all pixels sum to 883,114,919.
 """
 
+import dataclasses
+import functools
+import hashlib
+import math
+from typing import Annotated, ClassVar, Literal
+
 import numpy as np
 from PIL import Image
+from pydantic import Field
 from tqdm import tqdm
 
-from air_tf.config import DIGIT_SIZE, MultiDigitRecipe
-from air_tf.data.digits import Digits
+from air_tf.data.base import Dataset, DatasetBase
+from air_tf.data.digits import DIGIT_SIZE, Digits, load_digits
 from air_tf.data.split import COPIES, Split
 from air_tf.memory import check_memory
+from air_tf.parts import kind
+from air_tf.validation import Images, Side, Text, require, settings
 
+# The largest part of an image that the squares of its n digits may fill, which is also at most
+# MOST_CROWDED / (n - 1): images that are too bright where digits overlap are drawn anew
+MOST_INK, MOST_CROWDED = 0.75, 6.0
 MAX_PIXEL = 255
 MOST_TRIES = 5_000  # to draw an image; two digits on 50 x 50 pixels need fewer than two on average
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiDigitRecipe:
+    """How images of several digits are drawn; the defaults are the published multi-MNIST."""
+
+    canvas_size: int = 50
+    """Height and width of an image, in pixels."""
+
+    digit_counts: tuple[int, ...] = (0, 1, 2)
+    """How many digits an image may have, all equally likely."""
+
+    digit_scale: tuple[float, float] = (1.3, 0.1)
+    """Mean and standard deviation of the factor by which a 28-pixel digit is shrunk."""
+
+    train_images: int = 50_000
+    """Images to train on."""
+
+    test_images: int = 10_000
+    """Held-out images."""
+
+    seed: int = 681307
+    """Of numpy's legacy RandomState."""
+
+    test_digits_seed: int = 681308
+    """The same, for the images of held-out digits."""
+
+
+@settings
+class MultiMNISTSettings(DatasetBase):
+    """Several digits on black, 0 to 2 of them on 50 x 50 pixels."""
+
+    places: ClassVar[set[str]] = DatasetBase.places | {"mnist"}
+
+    dataset: kind("multi_mnist") = "multi_mnist"
+
+    digits: Literal["auto", "mnist", "embedded"] = "auto"
+    """embedded: scikit-learn's, no download; mnist: from --mnist, else through tensorflow-datasets;
+    auto: mnist where it can be had, else embedded."""
+
+    mnist: Text = ""
+    """An mnist.npz in the Keras layout (default: the variable AIR_MNIST, if it is set)."""
+
+    digit_counts: tuple[Annotated[int, Field(ge=0, le=1000)], ...] = MultiDigitRecipe.digit_counts
+    """How many digits an image may have, all equally likely."""
+
+    canvas_size: Side = MultiDigitRecipe.canvas_size
+    """Height and width of an image, in pixels."""
+
+    train_images: Images = MultiDigitRecipe.train_images
+    """Images to train on."""
+
+    test_images: Images = MultiDigitRecipe.test_images
+    """Held-out images."""
+
+    def __post_init__(self):
+        require(not self.mnist or self.digits != "embedded", "mnist with digits of MNIST alone",
+                mnist=self.mnist, digits=self.digits)  # fmt: skip
+        counts = self.digit_counts
+        require(max(counts, default=0) > 0 and len({*counts}) == len(counts),
+                "digit_counts to be different numbers from 0 on, one of them above 0",
+                digit_counts=counts)  # fmt: skip
+        side = DIGIT_SIZE / MultiDigitRecipe.digit_scale[0]
+        share = min(MOST_INK, MOST_CROWDED / max(1, max(counts) - 1))
+        smallest = math.ceil(max(2 * side, side * math.sqrt(max(counts) / share)))
+        require(self.canvas_size >= smallest, f"canvas_size at least {smallest}, for the digits' room",
+                canvas_size=self.canvas_size, digit_counts=counts)  # fmt: skip
+
+    @property
+    def recipe(self) -> MultiDigitRecipe:
+        """How the images are drawn."""
+        return MultiDigitRecipe(
+            canvas_size=self.canvas_size, digit_counts=self.digit_counts,
+            train_images=self.train_images, test_images=self.test_images,
+        )  # fmt: skip
+
+    def load(self) -> Dataset:
+        digits, description = load_digits(self.digits, self.mnist)
+        recipe, fingerprint = self.recipe, digits.fingerprint()
+        version = hashlib.sha256(f"{recipe} {fingerprint}".encode()).hexdigest()[:12]
+        shape = (self.canvas_size, self.canvas_size, 1)
+        make, names = functools.partial(multi_mnist, digits, recipe), split_names(digits)
+        return Dataset(
+            self.kept(f"{digits.name}-{version}", make, shape, names),
+            dataclasses.replace(self, digits=digits.name), fingerprint, description,
+            {"image_shape": shape}, functools.partial(segments, digits),
+            functools.partial(compose, digits, recipe),
+        )  # fmt: skip
 
 
 def multi_mnist(digits: Digits, recipe: MultiDigitRecipe) -> dict[str, Split]:

@@ -9,20 +9,22 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from air_tf.config import DataConfig, ModelConfig
 from air_tf.data.archives import open_member, open_zip
+from air_tf.data.base import Dataset, DatasetBase
 from air_tf.data.cache import contents, fingerprint
 from air_tf.data.downloads import check_can_be_had, reason_of
 from air_tf.data.split import COPIES, Split
 from air_tf.image_files import read_picture
 from air_tf.memory import check_memory
+from air_tf.parts import kind
 from air_tf.paths import expand, shown
-from air_tf.preparation import fit
+from air_tf.preparation import Preparation, Shape, fit
+from air_tf.validation import ModelSide, Text, settings
 
 URL = "https://github.com/brendenlake/omniglot"
 HELD_OUT = "images_evaluation"  # the original's alphabets to test with
@@ -108,7 +110,7 @@ def omniglot_tfds() -> Iterator[Drawing]:
             yield Drawing(split == "test", str(example["alphabet"]), example["image"][..., :1])
 
 
-def omniglot(drawings: Iterator[Drawing], model: ModelConfig) -> dict[str, Split]:
+def omniglot(drawings: Iterator[Drawing], image_shape: Shape) -> dict[str, Split]:
     """The splits `train` and `test`, of other alphabets.
 
     Raises:
@@ -116,7 +118,7 @@ def omniglot(drawings: Iterator[Drawing], model: ModelConfig) -> dict[str, Split
     """
     images, alphabets, held_out = [], [], []
     for drawing in tqdm(drawings, "Reading Omniglot", unit=" drawings", leave=False):
-        image, _ = fit(drawing.picture, model)
+        image, _ = fit(drawing.picture, image_shape, Preparation(dark_objects=True))
         images.append(image)
         check_memory(COPIES * len(images) * image.size, f"drawings of {image.shape} pixels")
         alphabets.append(drawing.alphabet)
@@ -131,42 +133,48 @@ def omniglot(drawings: Iterator[Drawing], model: ModelConfig) -> dict[str, Split
     return {"train": split[~is_test], "test": split[is_test]}
 
 
-def load_omniglot(config: DataConfig, cached) -> tuple[dict[str, Split], str, str, dict]:
-    """The splits, the fingerprint of their files, a line about them, and the model's fields they fix.
+@settings
+class OmniglotSettings(DatasetBase):
+    """Handwritten characters of many alphabets, a few strokes each."""
 
-    Args:
-        config: `DataConfig`; `omniglot` is a folder or a zip, or empty for tensorflow-datasets.
-        cached: keeps splits on disk: (fingerprint, how to make them) to splits.
+    places: ClassVar[set[str]] = DatasetBase.places | {"omniglot"}
 
-    Raises:
-        ValueError: there is no Omniglot at this path, or it cannot be downloaded.
-    """
-    fields = {"image_shape": (*config.image_size, 1), "dark_objects": True}
-    if config.omniglot:
-        path = expand(config.omniglot)
-        files = omniglot_paths(path)
-        if not files:
-            raise ValueError(f"Expected Omniglot's {LAYOUT} or its zips. Received: {shown(path)}.")
-        version, source = fingerprint(contents(files)), shown(path)
-        drawings = omniglot_files(path)
-    else:
-        version, source, drawings = "tfds", "tensorflow-datasets", omniglot_tfds()
+    dataset: kind("omniglot") = "omniglot"
 
-    def make():
-        try:
-            return omniglot(drawings, ModelConfig(**fields))
-        except ValueError:
-            raise
-        except Exception as error:  # whatever a download, a disk or a proxy may raise
-            raise ValueError(
-                "Expected Omniglot through tensorflow-datasets, or from --omniglot FOLDER_OR_ZIP. "
-                f"Received: {reason_of(error)}"
-            ) from error
+    omniglot: Text = ""
+    """A folder or a zip in Omniglot's original layout (images_background/ALPHABET/...), or a folder of
+    such zips (default: through tensorflow-datasets)."""
 
-    splits = cached(fingerprint(version, fields), make)
-    sizes = {name: len(split) for name, split in splits.items()}
-    description = (
-        f"Omniglot from {source}: {sizes['train']:,} drawings to train on, {sizes['test']:,} of other "
-        "alphabets held out."
-    )
-    return splits, version, description, fields
+    image_size: tuple[ModelSide, ModelSide] = (50, 50)
+    """(height, width) in pixels to fit pictures into, their shape kept."""
+
+    def load(self) -> Dataset:
+        fields = {"image_shape": (*self.image_size, 1), "dark_objects": True}
+        if self.omniglot:
+            path = expand(self.omniglot)
+            files = omniglot_paths(path)
+            if not files:
+                raise ValueError(f"Expected Omniglot's {LAYOUT} or its zips. Received: {shown(path)}.")
+            version, source = fingerprint(contents(files)), shown(path)
+            drawings = omniglot_files(path)
+        else:
+            version, source, drawings = "tfds", "tensorflow-datasets", omniglot_tfds()
+
+        def make():
+            try:
+                return omniglot(drawings, fields["image_shape"])
+            except ValueError:
+                raise
+            except Exception as error:  # whatever a download, a disk or a proxy may raise
+                raise ValueError(
+                    "Expected Omniglot through tensorflow-datasets, or from --omniglot FOLDER_OR_ZIP. "
+                    f"Received: {reason_of(error)}"
+                ) from error
+
+        splits = self.kept(fingerprint(version, fields), make, fields["image_shape"])
+        sizes = {name: len(split) for name, split in splits.items()}
+        description = (
+            f"Omniglot from {source}: {sizes['train']:,} drawings to train on, {sizes['test']:,} of "
+            "other alphabets held out."
+        )
+        return Dataset(splits, self, version, description, fields)

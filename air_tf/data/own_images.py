@@ -6,19 +6,23 @@ import os
 import sys
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 from tqdm import tqdm
 
-from air_tf.config import DataConfig, ModelConfig
+from air_tf.data.base import Dataset, DatasetBase
 from air_tf.data.cache import contents, fingerprint
 from air_tf.data.labels import label_files, read_labels
 from air_tf.data.split import COPIES, Split
 from air_tf.image_files import find_pictures, read_picture
 from air_tf.memory import check_memory
+from air_tf.model.where import ScaleShiftSettings
+from air_tf.parts import kind
 from air_tf.paths import shown
-from air_tf.preparation import border_median, fit
+from air_tf.preparation import Preparation, Shape, border_median, fit
+from air_tf.validation import ModelSide, Text, settings
 
 TEST_SHARE = 0.1  # of the pictures, held out
 WINDOW_SIDE = 1.1  # sides of the object that a glimpse's window has, with its margin
@@ -32,15 +36,7 @@ class Look(NamedTuple):
     lightness: float  # of its mean pixel, above the border's median colour
 
 
-class OwnImages(NamedTuple):
-    """The splits `train` and `test`, the model's fields they fix, and lines that say what was done."""
-
-    splits: dict[str, Split]
-    model_fields: dict
-    description: str
-
-
-def own_images(paths: list[Path], model: ModelConfig) -> dict[str, Split]:
+def own_images(paths: list[Path], image_shape: Shape, how: Preparation) -> dict[str, Split]:
     """Reads, fits and splits the pictures; those that cannot be read are reported and left out.
 
     Raises:
@@ -49,11 +45,11 @@ def own_images(paths: list[Path], model: ModelConfig) -> dict[str, Split]:
     images, edges, sizes, kept = [], [], [], []
     for path in tqdm(paths, desc="Reading pictures", unit=" pictures", leave=False, dynamic_ncols=True):
         try:
-            picture = read_picture(path, model.image_shape[2])
+            picture = read_picture(path, image_shape[2])
         except ValueError as error:
             tqdm.write(f"{error}: left out.", file=sys.stderr)
             continue
-        image, edge = fit(picture, model)
+        image, edge = fit(picture, image_shape, how)
         images.append(image)
         edges.append(edge)
         sizes.append(picture.shape[:2])
@@ -99,59 +95,83 @@ def look_at(paths: list[Path], channels: int) -> list[Look]:
     return looks
 
 
-def load_own_images(config: DataConfig, cached) -> tuple[OwnImages, str]:
-    """The data set that `config.images` names, and its fingerprint.
-
-    Args:
-        config: `DataConfig`.
-        cached: keeps splits on disk: (fingerprint, how to make them) to splits.
-
-    Raises:
-        ValueError: as `own_images`, or an object size that does not fit.
-    """
-    paths = find_pictures(config.images)
-    shape = (*config.image_size, config.channels)
-    check_memory(COPIES * len(paths) * math.prod(shape), f"{len(paths):,} pictures of {shape} pixels")
-    looks = look_at(paths, config.channels)
-    lighter = np.mean([look.lightness for look in looks]) >= 0
-    dark = not lighter if config.invert == "auto" else config.invert == "yes"
-    fields = {"image_shape": shape, "dark_objects": dark, "subtract_ground": True}
-    all_files = contents(paths + label_files(paths))
-    version = fingerprint(all_files, fields)
-    splits = cached(version, lambda: own_images(paths, ModelConfig(**fields)))
-    labelled = sum(int(split.labelled().sum()) for split in splits.values())
-    total = sum(map(len, splits.values()))
-    description = (
-        f"Images: {total:,} pictures of {shown(config.images)}, {len(splits['test']):,} of them held "
-        f"out, {labelled:,} with a count; {'dark objects, inverted' if dark else 'light objects'}."
-    )
-    if config.object_size:
-        fields["scale_prior"], inside = scale_prior_of(config, looks)
-        mean, deviation = fields["scale_prior"]
-        description += (
-            f"\nObjects of {config.object_size:g} pixels are {inside:.1f} of the model's "
-            f"{min(config.image_size)}: z_where's scale has the prior {mean:.2f} +- {deviation:.2f}."
-        )
-    return OwnImages(splits, fields, description), fingerprint(all_files[: len(paths)])
-
-
-def scale_prior_of(config: DataConfig, looks: list[Look]) -> tuple[tuple[float, float], float]:
-    """The prior of z_where's scale for objects of `config.object_size`, and their side in the model.
+def scale_prior_of(
+    object_size: float, image_size: tuple[int, int], looks: list[Look]
+) -> tuple[tuple[float, float], float]:
+    """The prior of z_where's scale for objects of this size, and their side in the model, in pixels.
 
     The window of scale s is 1/s of the image, and WINDOW_SIDE times the object; mean and standard
     deviation stand to each other as in the default prior.
 
     Args:
-        config: `DataConfig`.
+        object_size: an object's usual side, in pixels of the pictures as they are on disk.
+        image_size: (height, width) of the model's images, in pixels.
         looks: at some pictures: their median size tells how much they are shrunk.
     """
-    factors = [np.min(np.array(config.image_size) / look.size) for look in looks]
-    inside, size = config.object_size * float(np.median(factors)), min(config.image_size)
+    factors = [np.min(np.array(image_size) / look.size) for look in looks]
+    inside, size = object_size * float(np.median(factors)), min(image_size)
     scale = size / (WINDOW_SIDE * inside)
     if not 1.0 <= scale <= size / 2:
         raise ValueError(
             f"Expected an object_size between 2 pixels of the model's image and all of its {size}. "
-            f"Received: object_size={config.object_size:g}, which is {inside:.1f} of them."
+            f"Received: object_size={object_size:g}, which is {inside:.1f} of them."
         )
-    mean, deviation = ModelConfig().scale_prior
+    mean, deviation = ScaleShiftSettings.scale_prior
     return (round(scale, 4), round(scale * deviation / mean, 4)), inside
+
+
+@settings
+class OwnImagesSettings(DatasetBase):
+    """PNG and JPEG pictures of one's own, named by --images."""
+
+    places: ClassVar[set[str]] = DatasetBase.places | {"images"}
+
+    dataset: kind("images") = "images"
+
+    images: Text = ""
+    """PNG and JPEG files, a folder or a glob in quotes ('photos/*.png', ** for subfolders). For
+    evaluation only, a counts.csv (file,count) or a boxes.json (COCO) beside them is read."""
+
+    image_size: tuple[ModelSide, ModelSide] = (50, 50)
+    """(height, width) in pixels to fit pictures into, their shape kept."""
+
+    channels: Literal[1, 3] = 1
+    """1: grey; 3: colour."""
+
+    invert: Literal["auto", "yes", "no"] = "auto"
+    """AIR wants light objects on a dark ground. auto: invert where objects are darker."""
+
+    object_size: Annotated[float, Field(ge=0)] = 0.0
+    """An object's usual side, in pixels of the pictures as they are on disk; sets the prior of z_where's
+    scale. 0: leave it."""
+
+    def load(self) -> Dataset:
+        if not self.images:
+            raise ValueError("Expected --dataset images together with --images 'GLOB'. Received: none.")
+        paths = find_pictures(self.images)
+        shape = (*self.image_size, self.channels)
+        check_memory(
+            COPIES * len(paths) * math.prod(shape), f"{len(paths):,} pictures of {shape} pixels"
+        )
+        looks = look_at(paths, self.channels)
+        lighter = np.mean([look.lightness for look in looks]) >= 0
+        dark = not lighter if self.invert == "auto" else self.invert == "yes"
+        how = Preparation(dark_objects=bool(dark), subtract_ground=True)
+        all_files = contents(paths + label_files(paths))
+        version = fingerprint(all_files, shape, how)
+        splits = self.kept(version, lambda: own_images(paths, shape, how), shape)
+        labelled = sum(int(split.labelled().sum()) for split in splits.values())
+        total = sum(map(len, splits.values()))
+        description = (
+            f"Images: {total:,} pictures of {shown(self.images)}, {len(splits['test']):,} of them held "
+            f"out, {labelled:,} with a count; {'dark objects, inverted' if dark else 'light objects'}."
+        )
+        fields = {"image_shape": shape, "dark_objects": how.dark_objects, "subtract_ground": True}
+        if self.object_size:
+            (mean, deviation), inside = scale_prior_of(self.object_size, self.image_size, looks)
+            fields["scale_prior"] = mean, deviation
+            description += (
+                f"\nObjects of {self.object_size:g} pixels are {inside:.1f} of the model's "
+                f"{min(self.image_size)}: z_where's scale has the prior {mean:.2f} +- {deviation:.2f}."
+            )
+        return Dataset(splits, self, fingerprint(all_files[: len(paths)]), description, fields)

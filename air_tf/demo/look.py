@@ -11,16 +11,14 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from air_tf import drawing
-from air_tf.config import MultiDigitRecipe
 from air_tf.data.digits import embedded_digits
-from air_tf.data.multi_mnist import compose
+from air_tf.data.multi_mnist import MultiDigitRecipe, compose
 from air_tf.evaluation.evaluate import Predictor, canvases
+from air_tf.evaluation.glimpses import SIDE, glimpses_and_recons
 from air_tf.image_files import LARGEST_SENT, as_array, as_png, shrunk, turned_for
-from air_tf.model.where import Attend
-from air_tf.scene import Scene
 
 CANVAS = 400  # pixels, the side of the drawing
-GLIMPSE_SIZE, SHOWN_HEIGHT = 28, 150  # pixels
+SHOWN_HEIGHT = 150  # pixels
 TEST_IMAGES = 50  # of which the button shows one after the other
 MOST_PIXELS = 25_000_000  # of a picture; a larger one is refused before it is decoded
 EXPECTED = f"Expected a PNG or JPEG picture of at most {MOST_PIXELS:,} pixels."
@@ -45,7 +43,6 @@ class Demo:
 
     def __init__(self, model: Predictor):
         self.model = model
-        self.attend = Attend(GLIMPSE_SIZE)
         self.turned = turned_for(model)
         images = compose(embedded_digits(), MultiDigitRecipe(), TEST_IMAGES, [0])
         self.test_images = images[images.any(axis=(1, 2, 3))]
@@ -64,7 +61,7 @@ class Demo:
         """
         started = time.perf_counter()
         images = self.prepared(pixels)
-        scene = Scene(*map(np.asarray, self.model.infer(images)))
+        scene = self.model.infer(images).numpy()
         count, drawn = int(scene.counts[0]), canvases(self.model, scene)[0]
         probabilities = {
             f"{n} object{'s' * (n != 1)}": float(p) for n, p in enumerate(scene.count_probs[0])
@@ -74,10 +71,8 @@ class Demo:
         windows = drawing.with_boxes(images[0], scene.boxes[0, :count], zoom)
         built = [drawing.with_boxes(canvas, [], zoom) for canvas in drawn[1 : count + 1]]
         steps = drawing.side_by_side([windows, *built], len(drawn))
-        sources = np.repeat(images, count, axis=0), np.diff(drawn, axis=0)[:count]
-        seen, decoded = (self.attend(source, scene.z_where[0, :count]).numpy() for source in sources)
-        pairs = list(zip(seen, decoded))
-        glimpses = drawing.glimpse_pairs(pairs, GLIMPSE_SIZE * 3)
+        seen, decoded = glimpses_and_recons(images, self.model.layers_of(scene))
+        glimpses = drawing.glimpse_pairs(list(zip(seen[0, :count], decoded[0, :count])), SIDE * 3)
         milliseconds = 1000 * (time.perf_counter() - started)
         return Shown(probabilities, boxes, steps, glimpses, f"{count} found in {milliseconds:.0f} ms")
 

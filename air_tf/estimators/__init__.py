@@ -1,26 +1,8 @@
 """The estimators of the gradient: each makes an `Estimate` of the unrolled steps."""
 
-from air_tf.estimators.bounds import (
-    Estimate,
-    Priors,
-    Terms,
-    canvas_of,
-    canvases,
-    enumerated_terms,
-    kl_divergences,
-    log_likelihoods,
-    log_prefix_weights,
-    log_weights,
-    pres_logits,
-)
-from air_tf.estimators.concrete import Concrete
-from air_tf.estimators.enumerate import Enumerate
-from air_tf.estimators.nvil import NVIL
+from air_tf.estimators.concrete import ConcreteSettings
+from air_tf.estimators.enumerate import EnumerateSettings
+from air_tf.estimators.nvil import NVILSettings
+from air_tf.parts import one_of
 
-OBJECTIVES = {"enumerate": Enumerate, "nvil": NVIL, "concrete": Concrete}
-
-__all__ = [
-    "NVIL", "OBJECTIVES", "Concrete", "Enumerate", "Estimate", "Priors", "Terms", "canvas_of",
-    "canvases", "enumerated_terms", "kl_divergences", "log_likelihoods", "log_prefix_weights",
-    "log_weights", "pres_logits",
-]  # fmt: skip
+EstimatorSettings = one_of("presence", EnumerateSettings, NVILSettings, ConcreteSettings)

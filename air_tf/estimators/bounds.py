@@ -10,96 +10,94 @@ from typing import NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from air_tf.model.background import Behind
+from air_tf.model.composition import Composition, Layer
 from air_tf.model.count import at_least, count_posterior
 from air_tf.model.inference import Step
-from air_tf.model.noise import StepNoise
+from air_tf.model.likelihood import Likelihood
+from air_tf.model.noise import Noise
 
 tfd = tfp.distributions
+Terms = dict[str, tf.Tensor]  # the ELBO and its parts by their names, (B,) each, nats
 
 
-class Terms(NamedTuple):
-    """The evidence lower bound and its parts, per image, in nats: `(B,)` each."""
+class Unrolled(NamedTuple):
+    """A batch, what was inferred from it, and the parts of the model that this is measured by."""
 
-    elbo: tf.Tensor  # log_px - kl_count - kl_where - kl_what
-    log_px: tf.Tensor  # expected log p(x | z, n)
-    kl_count: tf.Tensor
-    kl_where: tf.Tensor
-    kl_what: tf.Tensor
-
-    @classmethod
-    def of(cls, log_px, kl_count, kl_where, kl_what) -> "Terms":
-        return cls(log_px - kl_count - kl_where - kl_what, log_px, kl_count, kl_where, kl_what)
-
-
-class Priors(NamedTuple):
-    """The generative model's distributions over the latents."""
-
-    count: tfd.Categorical  # p(n)
+    x: tf.Tensor  # (B, H, W, C), images
+    steps: list[Step]  # N objects, as if all were present
+    behind: Behind
+    noise: Noise  # behind the samples
+    p_count: tfd.Categorical  # p(n)
     rho_logit: tf.Tensor  # scalar: its parameter
-    where: tfd.Distribution  # p(z_where_i), the same for every i
-    what: tfd.Distribution  # p(z_what_i), the same for every i
+    composition: Composition
+    likelihood: Likelihood
+
+    @property
+    def pres_logits(self) -> tf.Tensor:
+        """Of q(z_pres_i | x, z_<i): `(B, N)`."""
+        return tf.stack([step.pres_logit for step in self.steps], axis=-1)
+
+    @property
+    def q_count(self) -> tfd.Categorical:
+        """q(n | x)."""
+        return count_posterior(self.pres_logits)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """What each object draws."""
+        return [step.layer for step in self.steps]
+
+    def samples(self) -> tf.Tensor:
+        """Of all latents of all objects, one after the other: `(B, N, D)`."""
+        return tf.stack([tf.concat([*step.samples.values()], axis=-1) for step in self.steps], axis=1)
+
+    def log_px(self) -> tf.Tensor:
+        """log p(x | z, n) for n in 0..N: `(B, N + 1)`."""
+        canvases = self.composition.canvases(self.behind.layer, self.layers)
+        return tf.transpose(self.likelihood.log_prob(self.x, canvases))
+
+    def log_px_of(self, presence: tf.Tensor) -> tf.Tensor:
+        """log p(x | z) of the objects that are there, by `presence (B, N)` in [0, 1]: `(B,)`."""
+        canvas = self.composition.compose(self.behind.layer, self.layers, presence)
+        return self.likelihood.log_prob(self.x, canvas)
+
+    def kl_objects(self) -> dict[str, tf.Tensor]:
+        """KL of each latent, if object i is there: `(B, N)`."""
+        return {
+            name: tf.stack([step.latents[name].kl() for step in self.steps], axis=-1)
+            for name in self.steps[0].latents
+        }
+
+    def kl_behind(self) -> dict[str, tf.Tensor]:
+        """KL of each latent of the background: `(B,)`."""
+        return {name: latent.kl() for name, latent in self.behind.latents.items()}
+
+    def terms(self, log_px, kl_count, presence) -> Terms:
+        """The ELBO and its parts.
+
+        Args:
+            log_px: expected log p(x | z, n), `(B,)`.
+            kl_count: of the presences, `(B,)`.
+            presence: how far each object's latents are paid for, `(B, N)`.
+        """
+        kl_objects = self.kl_objects().items()
+        divergences = {name: tf.reduce_sum(presence * kl, axis=-1) for name, kl in kl_objects}
+        return terms_of(log_px, kl_count, divergences | self.kl_behind())
 
 
-class Estimate(NamedTuple):
-    """What an estimator makes of a batch."""
-
-    objective: tf.Tensor  # (B,): its gradient is the one to follow upwards
-    terms: Terms
-    signal: tf.Tensor | None = None  # what the estimator's running averages are to see
-
-
-def canvases(placed: list[tf.Tensor]) -> tf.Tensor:
-    """The images with the first 0, 1, ..., N objects: `(N + 1, B, H, W, C)`."""
-    sums = [tf.zeros_like(placed[0])]
-    for image in placed:
-        sums.append(sums[-1] + image)
-    return tf.stack(sums)
+def terms_of(log_px, kl_count, divergences: dict[str, tf.Tensor]) -> Terms:
+    """The ELBO and its parts: `elbo`, `log_px`, `kl_count`, and `kl_NAME` of each latent."""
+    named = {f"kl_{name}": kl for name, kl in divergences.items()}
+    elbo = log_px - kl_count
+    for kl in named.values():
+        elbo -= kl
+    return {"elbo": elbo, "log_px": log_px, "kl_count": kl_count, **named}
 
 
-def canvas_of(counts: tf.Tensor, placed: list[tf.Tensor]) -> tf.Tensor:
-    """The image with the first `counts (B,)` of the N objects: `(B, H, W, C)`."""
-    by_image = tf.transpose(canvases(placed), [1, 0, 2, 3, 4])
-    return tf.gather(by_image, counts, batch_dims=1)
-
-
-def log_likelihood(x: tf.Tensor, canvas: tf.Tensor, pixel_scale: float) -> tf.Tensor:
-    """log p(x | z, n) = log Normal(x; canvas, pixel_scale).
-
-    Args:
-        x: images, `(B, H, W, C)`.
-        canvas: `(..., B, H, W, C)`.
-        pixel_scale: standard deviation of a pixel.
-
-    Returns:
-        `(..., B)`, nats.
-    """
-    p_x = tfd.Independent(tfd.Normal(canvas, pixel_scale), reinterpreted_batch_ndims=3)
-    return p_x.log_prob(x)
-
-
-def log_likelihoods(x: tf.Tensor, steps: list[Step], pixel_scale: float) -> tf.Tensor:
-    """log p(x | z, n) for n in 0..N: `(B, N + 1)`."""
-    return tf.transpose(log_likelihood(x, canvases([step.placed for step in steps]), pixel_scale))
-
-
-def pres_logits(steps: list[Step]) -> tf.Tensor:
-    """Of q(z_pres_i | x, z_<i): `(B, N)`."""
-    return tf.stack([step.pres_logit for step in steps], axis=-1)
-
-
-def kl_divergences(steps: list[Step], priors: Priors) -> tuple[tf.Tensor, tf.Tensor]:
-    """KL(z_where_i) and KL(z_what_i), if object i is there: `(B, N)` each.
-
-    In closed form, but by the step's own sample for a mixture, whose KL has none.
-    """
-    kl_where = [tfd.kl_divergence(step.q_where, priors.where) for step in steps]
-    if isinstance(priors.what, tfd.MixtureSameFamily):
-        kl_what = [
-            step.q_what.log_prob(step.z_what) - priors.what.log_prob(step.z_what) for step in steps
-        ]
-    else:
-        kl_what = [tfd.kl_divergence(step.q_what, priors.what) for step in steps]
-    return tf.stack(kl_where, axis=-1), tf.stack(kl_what, axis=-1)
+def term_names(latents) -> tuple[str, ...]:
+    """The names of `terms_of`, for the names of the latents."""
+    return ("elbo", "log_px", "kl_count", *(f"kl_{name}" for name in latents))
 
 
 def prefix_sums(values: tf.Tensor) -> tf.Tensor:
@@ -107,68 +105,48 @@ def prefix_sums(values: tf.Tensor) -> tf.Tensor:
     return tf.pad(tf.cumsum(values, axis=-1), [[0, 0]] * (values.shape.rank - 1) + [[1, 0]])
 
 
-def enumerated_terms(
-    steps: list[Step], log_px: tf.Tensor, kl_where: tf.Tensor, kl_what: tf.Tensor, priors: Priors
-) -> Terms:
-    """The ELBO of [1] with the count summed out, by which models of all estimators are compared.
+def enumerated_terms(unrolled: Unrolled, log_px: tf.Tensor) -> Terms:
+    """The ELBO of [1] with the count summed out, used to compare the models of all estimators.
 
         ELBO = sum_n q(n) log p(x | canvas_n) - KL(q(n) || p(n))
                - sum_i q(n >= i) [KL(z_where_i) + KL(z_what_i)]
 
     Args:
-        steps: the N unrolled steps.
-        log_px: `log_likelihoods`, `(B, N + 1)`.
-        kl_where: `(B, N)`.
-        kl_what: `(B, N)`.
-        priors: `Priors`.
+        unrolled: `Unrolled`.
+        log_px: `unrolled.log_px()`, `(B, N + 1)`.
     """
-    q_count = count_posterior(pres_logits(steps))
-    present = at_least(q_count)  # (B, N)
-    return Terms.of(
+    q_count = unrolled.q_count
+    return unrolled.terms(
         log_px=tf.reduce_sum(q_count.probs_parameter() * log_px, axis=-1),
-        kl_count=tfd.kl_divergence(q_count, priors.count),
-        kl_where=tf.reduce_sum(present * kl_where, axis=-1),
-        kl_what=tf.reduce_sum(present * kl_what, axis=-1),
+        kl_count=tfd.kl_divergence(q_count, unrolled.p_count),
+        presence=at_least(q_count),
     )
 
 
-def log_prefix_weights(steps: list[Step], log_px: tf.Tensor, priors: Priors) -> tf.Tensor:
+def log_prefix_weights(unrolled: Unrolled, log_px: tf.Tensor) -> tf.Tensor:
     """log [ p(n) p(x | z, n) product over i <= n of p(z_i) / q(z_i | x, z_<i) ] for n in 0..N.
 
     Args:
-        steps: the N unrolled steps.
-        log_px: `log_likelihoods`, `(B, N + 1)`.
-        priors: `Priors`.
+        unrolled: `Unrolled`.
+        log_px: `unrolled.log_px()`, `(B, N + 1)`.
 
     Returns:
         `(B, N + 1)`.
     """
-    ratios = [
-        priors.where.log_prob(step.z_where)
-        - step.q_where.log_prob(step.z_where)
-        + priors.what.log_prob(step.z_what)
-        - step.q_what.log_prob(step.z_what)
-        for step in steps
-    ]
-    log_p_count = tf.math.log_softmax(priors.count.logits_parameter())
-    return log_px + log_p_count + prefix_sums(tf.stack(ratios, axis=-1))
+    ratios = [sum(latent.log_ratio() for latent in step.latents.values()) for step in unrolled.steps]
+    log_p_count = tf.math.log_softmax(unrolled.p_count.logits_parameter())
+    weights = log_px + log_p_count + prefix_sums(tf.stack(ratios, axis=-1))
+    for latent in unrolled.behind.latents.values():
+        weights += latent.log_ratio()[:, None]
+    return weights
 
 
-def log_weights(
-    steps: list[Step], noise: list[StepNoise], log_px: tf.Tensor, priors: Priors
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Logarithms of importance weights, `(B,)` each: with the count summed out, and sampled from q(n).
-
-    Args:
-        steps: the N unrolled steps.
-        noise: whose `pres` decides the presences.
-        log_px: `log_likelihoods`, `(B, N + 1)`.
-        priors: `Priors`.
-    """
-    by_count = log_prefix_weights(steps, log_px, priors)  # (B, N + 1)
-    log_q_count = tf.math.log_softmax(count_posterior(pres_logits(steps)).logits_parameter())
-    present = [step.pres_logit + part.pres > 0 for step, part in zip(steps, noise)]
-    counts = tf.reduce_sum(tf.math.cumprod(tf.cast(tf.stack(present, -1), tf.int32), axis=-1), -1)
+def log_weights(unrolled: Unrolled) -> tuple[tf.Tensor, tf.Tensor]:
+    """Logarithms of importance weights, `(B,)` each: with the count summed out, and sampled."""
+    by_count = log_prefix_weights(unrolled, unrolled.log_px())  # (B, N + 1)
+    log_q_count = tf.math.log_softmax(unrolled.q_count.logits_parameter())
+    present = tf.cast(unrolled.pres_logits + unrolled.noise.presence > 0, tf.int32)
+    counts = tf.reduce_sum(tf.math.cumprod(present, axis=-1), axis=-1)
     sampled = tf.gather(by_count - log_q_count, counts, batch_dims=1)
     return tf.reduce_logsumexp(by_count, axis=-1), sampled
 

@@ -5,26 +5,45 @@ References:
     [2] Burda et al. 2016, Importance Weighted Autoencoders. arXiv 1509.00519, equation 8.
 """
 
-import tensorflow as tf
+from typing import Annotated, Literal
 
-from air_tf.config import ModelConfig
+import tensorflow as tf
+from pydantic import Field
+
+from air_tf.estimators.base import Estimate, Estimator
 from air_tf.estimators.bounds import (
-    Estimate,
-    Priors,
+    Unrolled,
     enumerated_terms,
-    kl_divergences,
-    log_likelihoods,
     log_mean_exp,
     log_prefix_weights,
     prefix_sums,
-    pres_logits,
 )
-from air_tf.model.count import count_posterior
-from air_tf.model.inference import Step
-from air_tf.model.noise import StepNoise
+from air_tf.parts import kind
+from air_tf.validation import CountOrNone, settings
 
 
-class Enumerate:
+@settings
+class EnumerateSettings:
+    """The count is summed out exactly."""
+
+    presence: kind("enumerate") = "enumerate"
+
+    warm_start_steps: CountOrNone = 1500
+    """Training steps over which every prefix of the objects must explain the image by itself, with a
+    weight that falls linearly from 1 to 0."""
+
+    count_bound: Literal["elbo", "marginal"] = "elbo"
+    """elbo: expectation over q(n); marginal: the tighter log of the sum over n, with q(n) fitted to its
+    responsibilities."""
+
+    importance_samples: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """Samples K of the importance-weighted bound that is maximised (Burda et al. 2016)."""
+
+    def make(self) -> Estimator:
+        return Enumerate(self)
+
+
+class Enumerate(Estimator):
     """The ELBO of [1] with the presence summed out: exact in the count, no score function.
 
     z_i depends on the presences before it only through 'all of them are 1', so the expectation
@@ -47,50 +66,45 @@ class Enumerate:
     with w(n) = p(n) p(x | z, n) product over i <= n of p(z_i) / q(z_i).
 
     Args:
-        config: `ModelConfig`.
+        settings: `EnumerateSettings`.
     """
 
-    def __init__(self, config: ModelConfig):
-        self.config = config
+    def __init__(self, settings: EnumerateSettings, **kwargs):
+        super().__init__(**kwargs)
+        self.settings = settings
+        self.samples = settings.importance_samples
+        self.warm_start_steps = settings.warm_start_steps
+        self.built = True
 
-    def estimate(
-        self, x, steps: list[Step], noise: list[StepNoise], priors: Priors, train_step
-    ) -> Estimate:
-        """What to maximise, and the ELBO.
-
-        Args:
-            x: images, `(B, H, W, C)`, each K times in a row.
-            steps: the N unrolled steps.
-            noise: behind them; not used.
-            priors: `Priors`.
-            train_step: int scalar, training steps done so far.
-        """
-        log_px = log_likelihoods(x, steps, self.config.pixel_scale)
-        kl_where, kl_what = kl_divergences(steps, priors)
-        terms = enumerated_terms(steps, log_px, kl_where, kl_what, priors)
-        if self.config.importance_samples == 1 and self.config.count_bound == "elbo":
-            log_p_count = tf.math.log_softmax(priors.count.logits_parameter())
-            bound, prefixes = terms.elbo, log_px + log_p_count - prefix_sums(kl_where + kl_what)
+    def estimate(self, unrolled: Unrolled, train_step) -> Estimate:
+        """What to maximise, and the ELBO."""
+        log_px = unrolled.log_px()
+        terms = enumerated_terms(unrolled, log_px)
+        if self.samples == 1 and self.settings.count_bound == "elbo":
+            log_p_count = tf.math.log_softmax(unrolled.p_count.logits_parameter())
+            paid = prefix_sums(sum(unrolled.kl_objects().values()))
+            bound, prefixes = terms["elbo"], log_px + log_p_count - paid
+            for kl in unrolled.kl_behind().values():
+                prefixes -= kl[:, None]
         else:
-            prefixes = log_prefix_weights(steps, log_px, priors)
-            bound, prefixes = self.importance_bound(prefixes, pres_logits(steps))
+            prefixes = log_prefix_weights(unrolled, log_px)
+            bound, prefixes = self.importance_bound(prefixes, unrolled.q_count)
 
         weight = self.warm_start_weight(train_step)
         objective = (1.0 - weight) * bound + weight * tf.reduce_mean(prefixes, axis=-1)
         return Estimate(objective, terms)
 
-    def importance_bound(self, log_weights, pres_logits) -> tuple[tf.Tensor, tf.Tensor]:
+    def importance_bound(self, log_weights, q_count) -> tuple[tf.Tensor, tf.Tensor]:
         """The bound of K samples, `(B / K,)`, and that of every prefix alone, `(B / K, N + 1)`.
 
         Args:
             log_weights: `log_prefix_weights`, `(B, N + 1)`.
-            pres_logits: `(B, N)`.
+            q_count: q(n).
         """
-        by_sample = (-1, self.config.importance_samples, log_weights.shape[-1])
+        by_sample = (-1, self.samples, log_weights.shape[-1])
         log_weights = tf.reshape(log_weights, by_sample)  # (B / K, K, N + 1)
-        q_count = count_posterior(pres_logits)
         log_q = tf.reshape(tf.math.log_softmax(q_count.logits_parameter()), by_sample)
-        if self.config.count_bound == "elbo":
+        if self.settings.count_bound == "elbo":
             of_sample = tf.reduce_sum(tf.exp(log_q) * (log_weights - log_q), axis=-1)
             return log_mean_exp(of_sample, axis=1), log_mean_exp(log_weights, axis=1)
         bound = log_mean_exp(tf.reduce_logsumexp(log_weights, axis=-1), axis=1)
@@ -102,5 +116,5 @@ class Enumerate:
 
     def warm_start_weight(self, train_step) -> tf.Tensor:
         """m: 1 at step 0, 0 from `warm_start_steps` on."""
-        left = self.config.warm_start_steps - train_step
-        return tf.cast(tf.maximum(left, 0), tf.float32) / max(self.config.warm_start_steps, 1)
+        left = self.warm_start_steps - train_step
+        return tf.cast(tf.maximum(left, 0), tf.float32) / max(self.warm_start_steps, 1)

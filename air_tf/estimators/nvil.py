@@ -6,42 +6,65 @@ References:
         and algorithm 1.
 """
 
+from typing import Annotated
+
 import keras
 import numpy as np
 import tensorflow as tf
+from pydantic import Field
 
-from air_tf.config import ModelConfig
-from air_tf.estimators.bounds import (
-    Estimate,
-    Priors,
-    Terms,
-    kl_divergences,
-    log_likelihood,
-    pres_logits,
-)
-from air_tf.model.inference import Step
+from air_tf.estimators.base import Estimate, Estimator
+from air_tf.estimators.bounds import Unrolled
 from air_tf.model.networks import MLP, ImageEmbedding
-from air_tf.model.noise import StepNoise
+from air_tf.parts import kind
+from air_tf.validation import Rate, Units, settings
+
+BASELINE_CLIP = 100.0  # largest global norm of the baseline's gradient
+
+
+@settings
+class NVILSettings:
+    """The count is sampled, and its gradient is the score function's, with a learned baseline."""
+
+    presence: kind("nvil") = "nvil"
+
+    baseline_units: Units = 256
+    """Width of the baseline network's layers."""
+
+    baseline_learning_rate: Rate = 1e-3
+    """Adam's learning rate of the baseline, constant (Eslami et al. 2016)."""
+
+    signal_centring: bool = True
+    """Subtract a running mean from the learning signal."""
+
+    signal_normalisation: bool = True
+    """Divide the learning signal by its running standard deviation, where above 1."""
+
+    signal_decay: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    """What is kept of a running average at each step (Mnih and Gregor 2014, appendix)."""
+
+    def make(self) -> Estimator:
+        return NVIL(self)
 
 
 class Baseline(keras.layers.Layer):
     """b_i(x, z_<i): what step i can expect of the bound. Gradients do not leave it.
 
     Args:
-        config: `ModelConfig`.
+        units: width of its layers.
 
     Call arguments:
         x: images, `(B, H, W, C)`.
-        latents: z_where and z_what of all objects, `(B, N, D)`.
+        latents: the samples of all latents of all objects, `(B, N, D)`.
 
     Returns:
         `(B, N)`, nats.
     """
 
-    def __init__(self, config: ModelConfig, **kwargs):
+    def __init__(self, units: int, **kwargs):
         super().__init__(**kwargs)
-        self.embedding = ImageEmbedding(config.baseline_units)
-        self.mlp = MLP(config.baseline_units, 1)
+        self.embedding = ImageEmbedding(units)
+        self.mlp = MLP(units, 1)
 
     def call(self, x, latents):
         num_steps, size = latents.shape[1:]
@@ -53,7 +76,7 @@ class Baseline(keras.layers.Layer):
         return tf.squeeze(self.mlp(tf.concat([embedding, which, seen], axis=-1)), axis=-1)
 
 
-class NVIL(keras.layers.Layer):
+class NVIL(Estimator):
     """AIR's own estimator [1]: n ~ q(n), with the variance reduction of [2].
 
     z_where and z_what are reparameterised. Of the presences, step i's score function is weighted with
@@ -65,67 +88,63 @@ class NVIL(keras.layers.Layer):
     Steps after the first absence have no presence to decide: they are masked. Of the signal, a running
     mean is subtracted and a running standard deviation is divided out where it is above 1.
 
+    The baseline has an optimizer of its own, Adam.
+
     Args:
-        config: `ModelConfig`.
+        settings: `NVILSettings`.
     """
 
-    def __init__(self, config: ModelConfig, **kwargs):
+    def __init__(self, settings: NVILSettings, **kwargs):
         super().__init__(**kwargs)
-        self.config = config
-        self.baseline = Baseline(config)
+        self.settings = settings
+        self.baseline = Baseline(settings.baseline_units)
+        # Keras clips before it adds up the replicas' gradients, so each has its share of the norm
+        clip = BASELINE_CLIP / tf.distribute.get_strategy().num_replicas_in_sync
+        self.optimizer = keras.optimizers.Adam(settings.baseline_learning_rate, global_clipnorm=clip)
         average = {"shape": (), "trainable": False, "aggregation": "mean"}
         self.signal_mean = self.add_weight(name="signal_mean", initializer="zeros", **average)
         self.signal_variance = self.add_weight(name="signal_variance", initializer="zeros", **average)
         self.built = True
 
-    def estimate(
-        self, x, steps: list[Step], noise: list[StepNoise], priors: Priors, train_step
-    ) -> Estimate:
-        """A surrogate whose gradient is the estimator's, and the ELBO's terms at the sampled count.
-
-        Args:
-            x: images, `(B, H, W, C)`.
-            steps: the N unrolled steps.
-            noise: whose `pres` decides the presences.
-            priors: `Priors`.
-            train_step: int scalar; not used.
-        """
-        logits = pres_logits(steps)  # (B, N)
-        pres_noise = tf.stack([step_noise.pres for step_noise in noise], axis=-1)
-        present = tf.math.cumprod(tf.cast(logits + pres_noise > 0, tf.float32), axis=-1)  # z_pres
+    def estimate(self, unrolled: Unrolled, train_step) -> Estimate:
+        """A surrogate whose gradient is the estimator's, and the ELBO's terms at the sampled count."""
+        logits = unrolled.pres_logits
+        present = tf.cast(logits + unrolled.noise.presence > 0, tf.float32)
+        present = tf.math.cumprod(present, axis=-1)  # z_pres, (B, N)
         decided = tf.concat([tf.ones_like(present[:, :1]), present[:, :-1]], axis=-1)
 
-        placed = tf.stack([step.placed for step in steps], axis=1)  # (B, N, H, W, C)
-        canvas = tf.reduce_sum(present[..., None, None, None] * placed, axis=1)
-        log_px = log_likelihood(x, canvas, self.config.pixel_scale)
-        kl_where, kl_what = (present * kl for kl in kl_divergences(steps, priors))
+        log_px = unrolled.log_px_of(present)
+        kl_latents = present * sum(unrolled.kl_objects().values())
 
         def log_prob(logits):  # log Bernoulli(z_pres_i) of the steps that decide
             return decided * tf.math.log_sigmoid((2 * present - 1) * logits)
 
-        log_q, log_p = log_prob(logits), log_prob(priors.rho_logit)
+        log_q, log_p = log_prob(logits), log_prob(unrolled.rho_logit)
         kl_count = log_q - log_p
-        still_to_come = tf.cumsum(kl_count + kl_where + kl_what, axis=-1, reverse=True)
-        latents = tf.stack([tf.concat([step.z_where, step.z_what], axis=-1) for step in steps], axis=1)
-        residual = tf.stop_gradient(log_px[:, None] - still_to_come) - self.baseline(x, latents)
+        still_to_come = tf.cumsum(kl_count + kl_latents, axis=-1, reverse=True)
+        baseline = self.baseline(unrolled.x, unrolled.samples())
+        if not self.optimizer.built:
+            self.optimizer.build(self.baseline.trainable_variables)  # or loading would skip its state
+        residual = tf.stop_gradient(log_px[:, None] - still_to_come) - baseline
         error, scale = residual, 1.0
-        if self.config.signal_centring:
+        if self.settings.signal_centring:
             error -= self.signal_mean
-        if self.config.signal_normalisation:
+        if self.settings.signal_normalisation:
             scale = tf.maximum(1.0, tf.sqrt(self.signal_variance))
         signal = decided * error / scale
 
-        terms = Terms.of(log_px, *(tf.reduce_sum(kl, axis=-1) for kl in (kl_count, kl_where, kl_what)))
+        terms = unrolled.terms(log_px, tf.reduce_sum(kl_count, axis=-1), present)
         # the score of log q(n) itself has mean 0: the path through it is cut
-        path = terms.elbo + tf.reduce_sum(log_q - tf.stop_gradient(log_q), axis=-1)
+        path = terms["elbo"] + tf.reduce_sum(log_q - tf.stop_gradient(log_q), axis=-1)
         score = tf.reduce_sum(tf.stop_gradient(signal) * log_q, axis=-1)
         # not normalised: its own optimizer, Adam, takes any scale, but not one that jumps
         baseline_loss = 0.5 * tf.reduce_sum(decided * error**2, axis=-1)
         mean, variance = tf.nn.weighted_moments(residual, axes=[0, 1], frequency_weights=decided)
         return Estimate(path + score - baseline_loss, terms, tf.stack([mean, variance]))
 
-    def observe(self, signal: tf.Tensor) -> None:
-        """Lets the running averages see a batch's mean and variance of the residual, `(2,)`."""
-        for average, value in zip((self.signal_mean, self.signal_variance), tf.unstack(signal)):
-            decay = self.config.signal_decay
+    def update(self, gradients, estimate):
+        """One step of the baseline, and the running averages see the residual's mean and variance."""
+        self.optimizer.apply(gradients, self.trainable_variables)
+        decay = self.settings.signal_decay
+        for average, value in zip((self.signal_mean, self.signal_variance), tf.unstack(estimate.signal)):
             average.assign(decay * average + (1.0 - decay) * value)

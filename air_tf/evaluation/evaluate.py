@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from air_tf.air import AIR
 from air_tf.data.split import Split
-from air_tf.estimators import Terms
 from air_tf.evaluation import metrics
 from air_tf.scene import Scene
 from air_tf.serving.predictor import Predictor
@@ -41,7 +40,7 @@ def check_images_fit(model: Predictor, split: Split) -> None:
 def infer_all(model: Predictor, split: Split) -> Scene:
     """The split's scenes, at the posterior means, as arrays."""
     parts = [model.infer(part.float_images()) for part in _parts(split)]
-    return Scene(*(np.concatenate(values) for values in zip(*parts)))
+    return Scene.joined(parts)
 
 
 def _progress_bar(description: str, images: int, show: bool) -> tqdm:
@@ -91,15 +90,17 @@ def elbo_metrics(model: AIR, split: Split) -> dict[str, float]:
     """The ELBO with the count summed out, and its parts: means over the images, nats."""
     starts = range(0, len(split), BATCH_SIZE)
     terms = [model.elbo(part.float_images(), seed=start) for start, part in zip(starts, _parts(split))]
-    terms = Terms(*(np.concatenate(values) for values in zip(*terms)))
-    return {name: float(values.mean(dtype=np.float64)) for name, values in terms._asdict().items()}
+    return {
+        name: float(np.concatenate([part[name] for part in terms]).mean(dtype=np.float64))
+        for name in terms[0]
+    }
 
 
 def canvases(model: Predictor, scene: Scene) -> np.ndarray:
     """The scenes' reconstructions with the first 0..N objects: `(S, N + 1, H, W, C)`."""
-    counts = range(scene.z_what.shape[1] + 1)
-    latents = scene.z_what, scene.z_where
-    drawn = [model.decode(np.full(len(scene.counts), count, np.int32), *latents) for count in counts]
+    latents = {f"z_{name}": values for name, values in scene.latents.items()}
+    counts = range(scene.boxes.shape[1] + 1)
+    drawn = [model.decode(np.full(len(scene.counts), count, np.int32), **latents) for count in counts]
     return np.stack(drawn, axis=1)
 
 
@@ -121,14 +122,14 @@ def evaluate_fully(
     with _progress_bar("Evaluating", len(split), show_progress) as bar:
         for part in _parts(split):
             images = part.float_images()
-            scene = Scene(*map(np.asarray, model.infer(images)))
+            scene = model.infer(images).numpy()
             if segments is not None:
-                found = metrics.segments_of(canvases(model, scene), scene.counts)
+                found = metrics.segments_of(np.asarray(model.layers_of(scene).masks))
                 aris.extend(metrics.foreground_ari(found, segments(part)))
             errors.append(metrics.pixel_mse(images, scene.reconstructions))
             scenes.append(scene)
             bar.update(len(part))
-    scene = Scene(*(np.concatenate(values) for values in zip(*scenes)))
+    scene = Scene.joined(scenes)
     results = {
         **count_metrics(scene, split),
         **labelled_metrics(scene, split),

@@ -201,16 +201,13 @@ def foreground_ari(segments: np.ndarray, true_segments: np.ndarray) -> np.ndarra
     return np.array([adjusted_rand_score(t[t > 0], s[t > 0]) for s, t in pairs])
 
 
-def segments_of(canvases: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Which counted object draws most of each pixel.
+def segments_of(masks: np.ndarray) -> np.ndarray:
+    """Which counted object shows most in each pixel.
 
     Args:
-        canvases: with the first 0..N objects, `(S, N + 1, H, W, C)`.
-        counts: inferred.
+        masks: how much of each pixel each object shows, `(S, N, H, W)`; 0 of those not counted.
 
     Returns:
-        `(S, H, W)`: 0 where none draws anything, i for object i (from 1).
+        `(S, H, W)`: 0 where none shows anything, i for object i (from 1).
     """
-    placed = np.diff(canvases, axis=1).sum(axis=-1)  # (S, N, H, W)
-    placed[np.arange(placed.shape[1]) >= counts[:, None]] = 0.0
-    return np.where(placed.max(axis=1) > 0, placed.argmax(axis=1) + 1, 0)
+    return np.where(masks.max(axis=1) > 0, masks.argmax(axis=1) + 1, 0)

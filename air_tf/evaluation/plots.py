@@ -143,11 +143,11 @@ def count_histogram(counts: np.ndarray, max_objects: int) -> Figure:
     return figure
 
 
-def where_heat_map(z_where: np.ndarray, counts: np.ndarray, image_shape: tuple[int, ...]) -> Figure:
+def where_heat_map(boxes: np.ndarray, counts: np.ndarray, image_shape: tuple[int, ...]) -> Figure:
     """Where in the image each step finds its objects: histograms of their centres.
 
     Args:
-        z_where: `(B, N, 3)`, (scale, shift_x, shift_y).
+        boxes: `(B, N, 4)`, of what each step draws; empty ones lie off the image.
         counts: `(B,)`, objects inferred; steps past them are left out.
         image_shape: `(H, W, ...)`, in pixels.
 
@@ -155,18 +155,19 @@ def where_heat_map(z_where: np.ndarray, counts: np.ndarray, image_shape: tuple[i
         The figure, with axes in pixels: a panel a step, from black to the step's colour in its
         fullest bin, and one with the first three steps as the channels red, green and blue.
     """
-    sizes, steps = np.array(image_shape[:2]), z_where.shape[1]
+    sizes, steps = np.array(image_shape[:2]), boxes.shape[1]
     bins = np.minimum(BINS, sizes)
     edges = [np.linspace(-0.5, size - 0.5, n + 1) for size, n in zip(sizes, bins)]
     panels, channels, totals = [], np.zeros((3, *bins)), []
     for step in range(steps):
-        scale, shift_x, shift_y = z_where[counts > step, step].T
-        centres = (1 - np.stack([shift_y, shift_x]) / scale) / 2 * (sizes[:, None] - 1)  # pixels
+        found = boxes[counts > step, step]
+        seen = found[(found[:, 2:] > found[:, :2]).all(axis=-1)]
+        centres = ((seen[:, :2] + seen[:, 2:]) / 2 * sizes - 0.5).T  # pixels
         histogram, *_ = np.histogram2d(*centres, bins=edges)
         density = histogram / max(1, histogram.max())
         channels[step : step + 1] = density  # nothing from the fourth on
         totals.append(int(histogram.sum()))
-        notes = f"fullest bin: {histogram.max():,.0f}; off the image: {len(scale) - totals[-1]:,}"
+        notes = f"fullest bin: {histogram.max():,.0f}; off the image: {len(found) - len(seen):,}"
         caption = f"step {step + 1}: {_objects(totals[-1])}\n{notes}"
         panels.append((density[..., None] * _colour(step), caption))
     caption = ", ".join(f"step {i} {name}" for i, name in enumerate(CHANNELS[:steps], start=1))

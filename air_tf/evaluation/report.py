@@ -2,10 +2,10 @@
 
 import base64
 import html
+import itertools
 import os
 from pathlib import Path
 
-import keras
 import numpy as np
 from PIL import Image
 from tensorboard.plugins import projector
@@ -13,18 +13,16 @@ from tensorboard.plugins import projector
 from air_tf import drawing
 from air_tf.air import AIR
 from air_tf.cli import table
-from air_tf.config import ModelConfig
 from air_tf.data.split import UNKNOWN, Split
 from air_tf.evaluation import metrics, plots
 from air_tf.evaluation.evaluate import Predictor, canvases
-from air_tf.model.where import Attend, boxes
+from air_tf.evaluation.glimpses import SIDE, crops, glimpses_and_recons
 from air_tf.scene import Scene
 
 SHOWN = 6  # images of a progress figure
 SAMPLE_COLUMNS = 8  # of samples from the prior
 TRAVERSED, TRAVERSAL = 6, np.linspace(-3, 3, 7)  # dimensions of z_what; their values
 SPRITES = 4000  # glimpses in the projector: TensorBoard takes a sprite image of at most 8192 pixels
-SPRITE_SIZE = 28  # pixels
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -66,11 +64,11 @@ def make_figures(model: Predictor, scene: Scene, split: Split, history: list[dic
         ),
         "where": (
             "Where each step finds its objects.",
-            plots.where_heat_map(scene.z_where, scene.counts, shape),
+            plots.where_heat_map(scene.tight_boxes, scene.counts, shape),
         ),
         "traversal": (
             "One number of z_what changed at a time, those that vary most, the others as inferred.",
-            traversal(model, scene, shape),
+            traversal(model, scene),
         ),
     }
     if labelled.any():
@@ -95,47 +93,32 @@ def make_figures(model: Predictor, scene: Scene, split: Split, history: list[dic
 
 def progress(model: Predictor, scene: Scene, split: Split, chosen: np.ndarray):
     """The progress figure of the chosen images, with both counts above each."""
-    part, seen = split[chosen], Scene(*(values[chosen] for values in scene))
-    images, drawn = part.float_images(), canvases(model, seen)
-    glimpses, recons = (
-        np.stack([attend(image, where) for image, where in zip(each, _steps(seen.z_where))], axis=1)
-        for each in ([images] * drawn.shape[1], _steps(np.diff(drawn, axis=1)))
-    )
+    part, seen = split[chosen], scene.part(chosen)
+    images, drawn, layers = part.float_images(), canvases(model, seen), model.layers_of(seen)
+    glimpses, recons = glimpses_and_recons(images, layers)
     titles = [
         f"image {i}: " + (f"{true} there, " if true != UNKNOWN else "") + f"{found} found"
         for i, true, found in zip(chosen, part.counts, seen.counts)
     ]
-    windows = np.asarray(boxes(seen.z_where, split.image_shape))
-    return plots.progress(images, drawn, windows, glimpses, recons, seen.scores, seen.counts, titles)
+    return plots.progress(images, drawn, seen.boxes, glimpses, recons, seen.scores, seen.counts, titles)
 
 
-def _steps(values: np.ndarray) -> list[np.ndarray]:
-    """`(B, N, ...)` as N times `(B, ...)`."""
-    return list(np.moveaxis(values, 1, 0))
+def traversal(model: Predictor, scene: Scene):
+    """What the first object found turns into along the dimensions of its code that vary most.
 
-
-def attend(images: np.ndarray, z_where: np.ndarray) -> np.ndarray:
-    """The glimpses at `z_where (B, 3)`, `(B, SPRITE_SIZE, SPRITE_SIZE, C)`."""
-    return np.asarray(keras.ops.convert_to_numpy(Attend(SPRITE_SIZE)(images, z_where)))
-
-
-def traversal(model: Predictor, scene: Scene, image_shape):
-    """What the first object found turns into along the dimensions of z_what that vary most."""
-    present = np.arange(scene.z_what.shape[1]) < scene.counts[:, None]
-    codes = scene.z_what[present] if present.any() else scene.z_what[:1, 0]
-    dimensions = np.argsort(-codes.var(axis=0))[:TRAVERSED]
-    z_what = np.tile(codes[0], (len(dimensions), len(TRAVERSAL), 1))
-    for row, dimension in enumerate(dimensions):
-        z_what[row, :, dimension] = TRAVERSAL
-    shape = len(dimensions) * len(TRAVERSAL), scene.z_what.shape[1]
-    scale = ModelConfig().scale_prior[0]  # any will do: the glimpse is cut out again
-    where = np.tile(np.float32([scale, 0.0, 0.0]), (*shape, 1))
-    what = np.repeat(z_what.reshape(shape[0], 1, -1), shape[1], axis=1)
-    drawn = np.asarray(model.decode(np.ones(shape[0], np.int32), what, where))
-    glimpses = attend(drawn, where[:, 0])
-    return plots.traversal(
-        glimpses.reshape(len(dimensions), len(TRAVERSAL), *glimpses.shape[1:]), TRAVERSAL, dimensions
-    )
+    The code is the last latent that is inferred.
+    """
+    present = np.arange(scene.boxes.shape[1]) < scene.counts[:, None]
+    image, step = np.argwhere(present)[0] if present.any() else (0, 0)
+    name, codes = list(scene.latents.items())[-1]
+    spread = (codes[present] if present.any() else codes[:, 0]).var(axis=0)
+    dimensions = np.argsort(-spread)[:TRAVERSED]
+    of_one = scene.part(np.full(len(dimensions) * len(TRAVERSAL), image))
+    for i, (dimension, value) in enumerate(itertools.product(dimensions, TRAVERSAL)):
+        of_one.latents[name][i, step, dimension] = value
+    _, recons = glimpses_and_recons(np.asarray(of_one.reconstructions), model.layers_of(of_one))
+    shape = len(dimensions), len(TRAVERSAL), *recons.shape[2:]
+    return plots.traversal(recons[:, step].reshape(shape), TRAVERSAL, dimensions)
 
 
 def write_page(title: str, numbers: dict, captioned: dict, folder: Path) -> None:
@@ -185,13 +168,14 @@ def write_projector(scene: Scene, split: Split, folder: Path) -> int:
     image_of, step_of, labels = (values[:SPRITES] for values in object_labels(scene, split))
     if not len(labels):
         return 0
-    glimpses = attend(split[image_of].float_images(), scene.z_where[image_of, step_of])
+    glimpses = crops(split[image_of].float_images(), scene.boxes[image_of, step_of])
+    _, codes = list(scene.latents.items())[-1]
     rows = (f"{label}\t{step + 1}\t{i}" for i, step, label in zip(image_of, step_of, labels))
     target = folder / "projector"
     target.mkdir(exist_ok=True)
     names = "z_what.tsv", "metadata.tsv", "sprites.png"
-    codes, metadata, sprites = parts = [target / f".{name}.part" for name in names]
-    np.savetxt(codes, scene.z_what[image_of, step_of], "%.5g", delimiter="\t")
+    table, metadata, sprites = parts = [target / f".{name}.part" for name in names]
+    np.savetxt(table, codes[image_of, step_of], "%.5g", delimiter="\t")
     metadata.write_text("\n".join(["digit\tstep\timage", *rows]) + "\n")
     _sprites(glimpses).save(sprites, "png")
     for part, name in zip(parts, names):
@@ -202,7 +186,7 @@ def write_projector(scene: Scene, split: Split, folder: Path) -> int:
     embedding.tensor_name, embedding.tensor_path = "z_what", "projector/z_what.tsv"
     embedding.metadata_path = "projector/metadata.tsv"
     embedding.sprite.image_path = "projector/sprites.png"
-    embedding.sprite.single_image_dim.extend([SPRITE_SIZE, SPRITE_SIZE])
+    embedding.sprite.single_image_dim.extend([SIDE, SIDE])
     projector.visualize_embeddings(str(folder), config)
     return len(labels)
 
@@ -210,8 +194,8 @@ def write_projector(scene: Scene, split: Split, folder: Path) -> int:
 def _sprites(glimpses: np.ndarray) -> Image.Image:
     """`(n, h, w, C)` row by row in a square of pictures."""
     side = int(np.ceil(np.sqrt(len(glimpses))))
-    sheet = Image.new("RGB", (side * SPRITE_SIZE, side * SPRITE_SIZE))
+    sheet = Image.new("RGB", (side * SIDE, side * SIDE))
     for i, glimpse in enumerate(glimpses):
-        place = i % side * SPRITE_SIZE, i // side * SPRITE_SIZE
-        sheet.paste(drawing.enlarge(glimpse, SPRITE_SIZE, SPRITE_SIZE), place)
+        place = i % side * SIDE, i // side * SIDE
+        sheet.paste(drawing.enlarge(glimpse, SIDE, SIDE), place)
     return sheet

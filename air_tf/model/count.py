@@ -4,15 +4,79 @@ The presences z_pres_1, z_pres_2, ... are 1 until the first 0, so they are a num
 """
 
 import dataclasses
+from typing import Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from air_tf.config import RHO_COORDINATES, RHO_PRESETS, ModelConfig, RhoSchedule
+from air_tf.validation import Count, CountOrNone, Probability, settings
 
 tfd = tfp.distributions
+
+
+@dataclasses.dataclass(frozen=True)
+class RhoSchedule:
+    """How rho, the prior probability of one more object, changes in training."""
+
+    start: float
+    end: float
+    steps: int
+    """Training steps from start to end."""
+
+    coordinate: Literal["probability", "log_probability", "log_odds"]
+    """What changes linearly: of rho, or of rho / (1 - rho)."""
+
+    hold: int = 0
+    """Steps before it begins."""
+
+    division: int = 1
+    """Steps between changes."""
+
+
+RHO_PRESETS = {
+    # Communicated by the paper's first author: 1 to 1e-5 over 100,000 steps. A prior of exactly 1
+    # gives an infinite KL; the nearest double below it stands for it.
+    "paper": RhoSchedule(1 - 1e-15, 1e-5, 100_000, "probability"),
+    # Kosiorek's Sonnet implementation
+    "sonnet": RhoSchedule(1 - 1e-15, 1e-7, 100_000, "log_probability", hold=1000, division=10_000),
+    # the TF1 implementation with a Concrete presence: odds 1e4 to 1e-9, times 0.1 every 3,000 steps
+    "concrete": RhoSchedule(1e4 / (1e4 + 1), 1e-9 / (1e-9 + 1), 39_000, "log_odds"),
+}
+
+
+@settings
+class CountSettings:
+    """The prior over counts, a truncated geometric: p(n) = rho^n (1 - rho), p(N) = rho^N."""
+
+    rho: Probability = 0.5
+    """The prior probability of one more object."""
+
+    rho_schedule: Literal["fixed", "exponential", "learned", "paper", "sonnet", "concrete"] = "fixed"
+    """How rho changes in training. fixed: not at all. exponential: from --rho-start to --rho over
+    --rho-steps. learned: trained after --rho-hold steps, from --rho on. paper, sonnet and concrete are
+    schedules of published implementations (RHO_PRESETS); --rho is then used outside of training."""
+
+    rho_start: Probability = 0.99
+    """rho at the first step of exponential."""
+
+    rho_steps: Count = 3000
+    """Training steps over which rho goes from --rho-start to --rho."""
+
+    rho_hold: CountOrNone = 0
+    """Training steps before rho begins to change."""
+
+    def schedule(self) -> "RhoLogit | None":
+        """The schedule that is named; None for a fixed or a learned prior."""
+        if self.rho_schedule == "exponential":
+            return RhoLogit(
+                RhoSchedule(self.rho_start, self.rho, self.rho_steps, "log_probability", self.rho_hold)
+            )
+        return RhoLogit(RHO_PRESETS[self.rho_schedule]) if self.rho_schedule in RHO_PRESETS else None
+
+    def make(self, max_objects: int) -> "CountPrior":
+        return CountPrior(self, max_objects)
 
 
 def logit(rho: float) -> float:
@@ -31,7 +95,6 @@ class RhoLogit(keras.optimizers.schedules.LearningRateSchedule):
         to_coordinate = {
             "probability": lambda rho: rho,
             "log_probability": np.log,
-            "odds": lambda rho: rho / (1 - rho),
             "log_odds": logit,
         }[schedule.coordinate]
         self.start, self.end = to_coordinate(schedule.start), to_coordinate(schedule.end)
@@ -49,7 +112,7 @@ class RhoLogit(keras.optimizers.schedules.LearningRateSchedule):
         value = (1 - share) * self.start + share * self.end
         if schedule.coordinate == "log_probability":
             return value - tf.math.log(-tf.math.expm1(value))
-        return tf.math.log(value) if schedule.coordinate == "odds" else value
+        return value
 
     def get_config(self):
         return dataclasses.asdict(self.schedule)
@@ -57,19 +120,6 @@ class RhoLogit(keras.optimizers.schedules.LearningRateSchedule):
     @classmethod
     def from_config(cls, config):
         return cls(RhoSchedule(**config))
-
-
-def rho_schedule(config: ModelConfig) -> RhoLogit | None:
-    """The schedule that the config names; None for a fixed or a learned prior."""
-    name = config.rho_schedule
-    if name in RHO_PRESETS:
-        return RhoLogit(RHO_PRESETS[name])
-    if name in RHO_COORDINATES:
-        coordinate = RHO_COORDINATES[name]
-        return RhoLogit(
-            RhoSchedule(config.rho_start, config.rho, config.rho_steps, coordinate, config.rho_hold)
-        )
-    return None
 
 
 def count_posterior(pres_logits: tf.Tensor) -> tfd.Categorical:
@@ -111,18 +161,25 @@ class CountPrior(keras.layers.Layer):
     """p(n), whose rho may depend on the training step or be learned.
 
     Args:
-        config: `ModelConfig`.
+        settings: `CountSettings`.
+        max_objects: N.
     """
 
-    def __init__(self, config: ModelConfig, **kwargs):
+    def __init__(self, settings: CountSettings, max_objects: int, **kwargs):
         super().__init__(**kwargs)
-        self.config = config
-        self.schedule = rho_schedule(config)
-        self.rho_logit = logit(config.rho)
-        if config.rho_schedule == "learned":
+        self.settings, self.max_objects = settings, max_objects
+        self.schedule = settings.schedule()
+        self.rho_logit = logit(settings.rho)
+        if settings.rho_schedule == "learned":
             initial = keras.initializers.Constant(self.rho_logit)
             self.rho_logit = self.add_weight(shape=(), initializer=initial, name="rho_logit")
         self.built = True
+
+    def rho(self, train_step: int | None = None) -> float:
+        """rho after `train_step` training steps; None: outside of training."""
+        if train_step is None and self.settings.rho_schedule != "learned":
+            return self.settings.rho  # to all its digits
+        return float(tf.sigmoid(self.logit_at(train_step)))
 
     def logit_at(self, train_step=None) -> tf.Tensor:
         """The logit of rho after `train_step` steps; None: outside of training, without a schedule."""
@@ -131,9 +188,9 @@ class CountPrior(keras.layers.Layer):
         rho_logit = tf.convert_to_tensor(self.rho_logit, tf.float32)
         if train_step is None:
             return rho_logit
-        learning = tf.cast(train_step >= self.config.rho_hold, tf.float32)
+        learning = tf.cast(train_step >= self.settings.rho_hold, tf.float32)
         return learning * rho_logit + (1.0 - learning) * tf.stop_gradient(rho_logit)
 
     def at(self, train_step=None) -> tfd.Categorical:
         """p(n), a categorical over 0..N, after `train_step` steps."""
-        return count_prior(self.logit_at(train_step), self.config.max_objects)
+        return count_prior(self.logit_at(train_step), self.max_objects)

@@ -1,192 +1,174 @@
-"""One step of AIR: attend to an object and infer its latents.
+"""One step of the inference network: attend to an object and infer its latents.
 
 References:
     [1] Eslami et al. 2016, Attend, Infer, Repeat. arXiv 1603.08575, section 2.1 and figure 3.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
+from pydantic import Field
 
-from air_tf.config import ModelConfig
-from air_tf.model.networks import (
-    MLP,
-    Decoder,
-    ImageEmbedding,
-    MixtureParameters,
-    NormalParameters,
-    PlaceAttention,
-    receptive_field,
-)
-from air_tf.model.noise import StepNoise, no_noise
-from air_tf.model.where import Attend, Place
-
-tfd = tfp.distributions
+from air_tf.model.composition import Composition, Layer
+from air_tf.model.latent import Latent
+from air_tf.model.networks import ImageEmbedding, Networks, PlaceAttention, receptive_field
+from air_tf.model.objects import Objects
+from air_tf.validation import Kernel, Units, require, settings
 
 
-class CellState(NamedTuple):
+class State(NamedTuple):
     """What one step hands to the next."""
 
     embedding: tf.Tensor  # (B, embedding_units), of the image; of DAIR: of what is left to explain
     features: tf.Tensor  # (B, rows, columns, channels), those under the embedding
-    canvas: tf.Tensor  # (B, H, W, C), what has been drawn so far
+    canvas: Layer  # what has been drawn so far
     lstm: list[tf.Tensor]  # h and c, (B, lstm_units) each
-    z_where: tf.Tensor  # (B, 3)
-    z_what: tf.Tensor  # (B, z_what_size)
+    samples: list[tf.Tensor]  # of the previous object's latents, (B, size) each
 
 
 class Step(NamedTuple):
-    """One object: its samples, the distributions they came from, and what they draw."""
+    """One object: whether it is there, its latents, and what it draws."""
 
     pres_logit: tf.Tensor  # (B,), of q(z_pres_i = 1 | x, all before present)
-    q_where: tfd.Distribution  # q(z_where_i | x, z_<i)
-    z_where: tf.Tensor  # (B, 3)
-    glimpse: tf.Tensor  # (B, h, w, C)
-    q_what: tfd.Distribution  # q(z_what_i | glimpse_i)
-    z_what: tf.Tensor  # (B, z_what_size)
-    glimpse_recon: tf.Tensor  # (B, h, w, C), the mean of p(glimpse | z_what_i)
-    placed: tf.Tensor  # (B, H, W, C), glimpse_recon at z_where_i
+    latents: dict[str, Latent]
+    layer: Layer
+
+    @property
+    def samples(self) -> dict[str, tf.Tensor]:
+        """Of the latents, `(B, size)` each."""
+        return {name: latent.sample for name, latent in self.latents.items()}
 
 
-def normal(loc, scale) -> tfd.Distribution:
-    """A diagonal normal over the last axis."""
-    return tfd.Independent(tfd.Normal(loc, scale), reinterpreted_batch_ndims=1)
+@settings
+class InferenceSettings:
+    """What the recurrence sees, and how wide it is."""
+
+    embedding_units: Units = 256
+    """Width of the image's embedding."""
+
+    embedding_filters: tuple[Units, ...] = ()
+    """Channels of each convolution under the embedding (default: none, it sees the pixels)."""
+
+    embedding_kernels: tuple[Kernel, ...] = ()
+    """Height and width of each convolution's kernels, in pixels."""
+
+    embedding_strides: tuple[Kernel, ...] = ()
+    """Pixels from one place of each convolution's kernels to the next."""
+
+    attention_units: Annotated[int, Field(ge=0, le=65_536)] = 0
+    """Width of an attention over the convolutions' places, which then proposes where an object is
+    (default: 0, the recurrent state alone does)."""
+
+    mean_shifts: Annotated[int, Field(ge=0, le=1000)] = 3
+    """How many times the attention is drawn together around its mean place."""
+
+    lstm_units: Units = 256
+    """Width of the recurrent state."""
+
+    difference: bool = False
+    """DAIR: at each step the recurrence sees the image less what has been drawn so far."""
+
+    def __post_init__(self):
+        convolutions = self.embedding_filters, self.embedding_kernels, self.embedding_strides
+        require(len({*map(len, convolutions)}) == 1,
+                "as many embedding_filters as embedding_kernels and embedding_strides",
+                embedding_filters=self.embedding_filters, embedding_kernels=self.embedding_kernels,
+                embedding_strides=self.embedding_strides)  # fmt: skip
+        require(self.attention_units == 0 or len(self.embedding_filters) > 0,
+                "attention_units 0, or above 0 together with embedding_filters",
+                attention_units=self.attention_units, filters=self.embedding_filters)  # fmt: skip
+
+    def num_weights(self, image_shape: tuple[int, int, int], latents: int) -> int:
+        """About how many weights there are, for latents of so many numbers."""
+        height, width, channels = image_shape
+        inputs = self.lstm_units + self.embedding_units + latents
+        weights = 4 * self.lstm_units * inputs
+        if not self.embedding_filters:
+            weights += height * width * channels * self.embedding_units
+        return weights
 
 
-def reparameterised(q: tfd.Distribution, noise: tf.Tensor) -> tf.Tensor:
-    """The sample of a diagonal normal that standard normal `noise` stands for."""
-    return q.mean() + q.stddev() * noise
+class Inference(keras.layers.Layer):
+    """Infers one object, as if it and all before it were present.
 
-
-class AIRCell(keras.layers.Layer):
-    """Attend, infer, and draw one object, as if it and all before it were present.
-
-    With `config.difference` it is a step of DAIR ([1]): the recurrence sees the difference
+    With `settings.difference` it is a step of DAIR ([1]): the recurrence sees the difference
     between the image and the canvas so far, hence what is left to explain. No gradient flows
     through the canvas: objects are drawn to be right, not to tell later steps something.
 
     Departures from [1]: the presence does not feed back into the recurrence, which is conditioned
     on 'all before are present' anyway; and the embedding replaces the raw image in the recurrence.
-    The glimpse is always taken from the image itself: from DAIR's difference image it counts worse.
-    With `config.attention_units`, z_where is proposed around the place that `PlaceAttention` finds,
+    With `settings.attention_units`, an object is proposed around the place that `PlaceAttention` finds,
     and the presence too sees what is there: a dense embedding of three objects is unlike all those
     of two, but the neighbourhood of each of them is not.
 
     Args:
-        config: `ModelConfig`.
+        settings: `InferenceSettings`.
+        networks: the presence's head.
+        image_shape: `(height, width, channels)`, in pixels.
 
     Call arguments:
         x: images, `(B, H, W, C)` float32 in [0, 1].
-        noise: `StepNoise`.
-        prev: `CellState` of the previous step.
+        noise: standard normal, of each of the object's latents.
+        prev: `State` of the previous step.
+        objects: what is inferred and drawn.
+        composition: how it is drawn.
 
     Returns:
-        `Step` and the next `CellState`.
+        `Step` and the next `State`.
     """
 
-    def __init__(self, config: ModelConfig, **kwargs):
+    def __init__(self, settings: InferenceSettings, networks: Networks, image_shape, **kwargs):
         super().__init__(**kwargs)
-        self.config = config
-        glimpse_shape = (config.glimpse_size, config.glimpse_size, config.image_shape[2])
-        where_loc, where_scale = zip(config.scale_prior, config.shift_prior, config.shift_prior)
-        what_loc, what_scale = [0.0] * config.z_what_size, [1.0] * config.z_what_size
-
-        # p(z_where_i), the same for every object
-        self.p_where = normal(tf.constant(where_loc), tf.constant(where_scale))
-        self.what_prior = None
-        if config.what_components > 1:
-            self.what_prior = MixtureParameters(config.what_components, config.z_what_size)
-
-        kernels, strides = config.embedding_kernels, config.embedding_strides
+        self.settings = settings
+        kernels, strides = settings.embedding_kernels, settings.embedding_strides
         least, _ = receptive_field(kernels, strides)
-        if min(config.image_shape[:2]) < least:
+        if min(image_shape[:2]) < least:
             raise ValueError(
                 f"Expected images of at least {least} x {least} for these convolutions. "
-                f"Received: image_shape={config.image_shape}, embedding_kernels={kernels}."
+                f"Received: image_shape={image_shape}, embedding_kernels={kernels}."
             )
         self.embedding = ImageEmbedding(
-            config.embedding_units,
-            config.embedding_filters,
-            kernels,
-            strides,
+            settings.embedding_units, settings.embedding_filters, kernels, strides
         )
-        self.lstm = keras.layers.LSTMCell(config.lstm_units, recurrent_initializer="glorot_uniform")
+        self.lstm = keras.layers.LSTMCell(settings.lstm_units, recurrent_initializer="glorot_uniform")
         self.attention = None
-        if config.attention_units:
+        if settings.attention_units:
             self.attention = PlaceAttention(
-                config.attention_units,
-                config.mean_shifts,
-                config.image_shape,
-                kernels,
-                strides,
+                settings.attention_units, settings.mean_shifts, image_shape, kernels, strides
             )
-        self.pres_head = MLP(config.hidden_units, 1)
-        self.where_head = NormalParameters(config.hidden_units, where_loc, where_scale)
-        self.attend = Attend(config.glimpse_size)
-        self.what_encoder = NormalParameters(config.hidden_units, what_loc, what_scale)
-        self.decode = Decoder(config.hidden_units, glimpse_shape, config.decoder_bias)
-        self.place = Place(config.image_shape)
+        self.pres_head = networks.head(1)
 
-    @property
-    def p_what(self) -> tfd.Distribution:
-        """p(z_what_i), the same for every object. [1]: the standard normal, here the default."""
-        if self.what_prior is None:
-            zeros = tf.zeros(self.config.z_what_size)
-            return normal(zeros, tf.ones_like(zeros))
-        logits, loc, scale = self.what_prior.parameters()
-        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), normal(loc, scale))
+    def build(self, *_):
+        """The layers are built by their first call: Keras cannot trace a `Step`."""
 
-    def initial_state(self, x) -> CellState:
-        """The state before the first object of images `(B, H, W, C)`: zeros, as in [1]."""
-        zeros = lambda units: tf.zeros((tf.shape(x)[0], units))  # noqa: E731
-        lstm = [zeros(self.config.lstm_units), zeros(self.config.lstm_units)]
-        what = zeros(self.config.z_what_size)
-        return CellState(*self.embedding(x), tf.zeros_like(x), lstm, zeros(3), what)
+    def initial_state(self, embedded, canvas: Layer, objects: Objects) -> State:
+        """The state before the first object: zeros, as in [1].
 
-    def keep_scale(self, z_where) -> tf.Tensor:
-        """`z_where (..., 3)` with a scale of at least `min_scale`."""
-        return tf.maximum(z_where, [self.config.min_scale, -float("inf"), -float("inf")])
+        Args:
+            embedded: `embedding` of the images: of B images the embedding and the features.
+            canvas: the background.
+            objects: what is inferred.
+        """
+        zeros = lambda units: tf.zeros((tf.shape(embedded[0])[0], units))  # noqa: E731
+        lstm = [zeros(self.settings.lstm_units), zeros(self.settings.lstm_units)]
+        return State(*embedded, canvas, lstm, [zeros(size) for size in objects.sizes.values()])
 
-    def propose(self, features, hidden) -> tuple[tfd.Distribution, tf.Tensor]:
-        """q(z_where_i | x, z_<i), and what the presence is to be inferred from."""
-        if self.attention is None:
-            return normal(*self.where_head(hidden)), hidden
-        place, seen = self.attention(features, hidden)
-        loc, stddev = self.where_head(seen)
-        scale, shift = tf.split(loc, [1, 2], axis=-1)
-        # the glimpse's centre is where scale * x + shift = 0
-        loc = tf.concat([scale, shift - scale * place], axis=-1)
-        return normal(loc, stddev), tf.concat([hidden, seen], axis=-1)
-
-    def draw(self, z_where, z_what):
-        """The generative half: the decoded glimpse `(B, h, w, C)` and the image with it alone."""
-        glimpse_recon = self.decode(z_what)
-        return glimpse_recon, self.place(glimpse_recon, z_where)
-
-    def build(self, input_shape):
-        """Builds all layers by one step on an empty image: Keras cannot trace a `Step`."""
-        x = tf.zeros((1, *input_shape[1:]))
-        self.call(x, no_noise(self.config, 1)[0], self.initial_state(x))
-
-    def call(self, x, noise: StepNoise, prev: CellState):
-        inputs = tf.concat([prev.embedding, prev.z_where, prev.z_what], axis=-1)
+    def call(self, x, noise, prev: State, objects: Objects, composition: Composition):
+        inputs = tf.concat([prev.embedding, *prev.samples], axis=-1)
         hidden, lstm = self.lstm(inputs, prev.lstm)
 
-        q_where, seen = self.propose(prev.features, hidden)
-        pres_logit = tf.squeeze(self.pres_head(seen), axis=-1)
-        z_where = self.keep_scale(reparameterised(q_where, noise.where))
+        place, seen, judged = None, hidden, hidden
+        if self.attention is not None:
+            place, seen = self.attention(prev.features, hidden)
+            judged = tf.concat([hidden, seen], axis=-1)
+        pres_logit = tf.squeeze(self.pres_head(judged), axis=-1)
+        latents = objects.infer(x, seen, place, noise)
+        samples = {name: latent.sample for name, latent in latents.items()}
 
-        glimpse = self.attend(x, z_where)
-        q_what = normal(*self.what_encoder(glimpse))
-        z_what = reparameterised(q_what, noise.what)
-
-        glimpse_recon, placed = self.draw(z_where, z_what)
-        step = Step(pres_logit, q_where, z_where, glimpse, q_what, z_what, glimpse_recon, placed)
-
-        canvas = prev.canvas + placed
+        step = Step(pres_logit, latents, objects.draw(samples))
+        canvas = composition.add(prev.canvas, step.layer)
         embedded = prev.embedding, prev.features
-        if self.config.difference:
-            embedded = self.embedding(x - tf.stop_gradient(canvas))
-        return step, CellState(*embedded, canvas, lstm, z_where, z_what)
+        if self.settings.difference:
+            embedded = self.embedding(x - tf.stop_gradient(canvas.colour))
+        return step, State(*embedded, canvas, lstm, [*samples.values()])

@@ -1,8 +1,11 @@
-"""The networks. They return parameters and never sample."""
+"""The networks, which return parameters and never sample; `Networks` are those that one can choose."""
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from air_tf.parts import kind, one_of
+from air_tf.validation import Units, settings
 
 
 class MLP(keras.layers.Layer):
@@ -131,26 +134,25 @@ class NormalParameters(keras.layers.Layer):
     loc = prior loc + head, scale = prior scale * softplus(head) + 1e-4.
 
     Args:
-        hidden_units: width of the hidden layer.
+        network: gives `(B, 2 D)`.
         prior_loc: `(D,)`.
         prior_scale: `(D,)`.
 
     Call arguments:
-        inputs: `(B, ...)`, flattened.
+        inputs: what the network takes.
 
     Returns:
         `(loc, scale)`, both `(B, D)`.
     """
 
-    def __init__(self, hidden_units: int, prior_loc, prior_scale, **kwargs):
+    def __init__(self, network: keras.Layer, prior_loc, prior_scale, **kwargs):
         super().__init__(**kwargs)
+        self.network = network
         self.prior_loc = np.asarray(prior_loc, np.float32)
         self.prior_scale = np.asarray(prior_scale, np.float32)
-        self.flatten = keras.layers.Flatten()
-        self.mlp = MLP(hidden_units, 2 * len(prior_loc))
 
     def call(self, inputs):
-        loc, scale_logits = tf.split(self.mlp(self.flatten(inputs)), 2, axis=-1)
+        loc, scale_logits = tf.split(self.network(inputs), 2, axis=-1)
         scale = self.prior_scale * tf.nn.softplus(scale_logits) + 1e-4
         return self.prior_loc + loc, scale
 
@@ -178,20 +180,48 @@ class MixtureParameters(keras.layers.Layer):
         return tf.identity(self.logits), tf.identity(self.loc), tf.exp(self.log_scale)
 
 
-class Decoder(keras.layers.Layer):
-    """p(glimpse | z_what): `(B, D)` to the mean of the glimpse, `(B, h, w, C)` in (0, 1).
+class Networks:
+    """The networks that read and draw: a head on the recurrent state, and an object's two."""
 
-    Args:
-        hidden_units: width of the hidden layer.
-        glimpse_shape: `(h, w, C)`.
-        bias: added to the logits, so that an untrained decoder draws a nearly empty glimpse.
-    """
+    def head(self, outputs: int) -> keras.Layer:
+        """`(B, D)` to `(B, outputs)`."""
+        raise NotImplementedError
 
-    def __init__(self, hidden_units: int, glimpse_shape: tuple[int, int, int], bias: float, **kwargs):
-        super().__init__(**kwargs)
-        self.bias = bias
-        self.mlp = MLP(hidden_units, glimpse_shape[0] * glimpse_shape[1] * glimpse_shape[2])
-        self.reshape = keras.layers.Reshape(glimpse_shape)
+    def encoder(self, outputs: int) -> keras.Layer:
+        """A glimpse `(B, h, w, C)` to `(B, outputs)`."""
+        raise NotImplementedError
 
-    def call(self, z_what):
-        return self.reshape(tf.sigmoid(self.mlp(z_what) + self.bias))
+    def decoder(self, glimpse_shape: tuple[int, int, int]) -> keras.Layer:
+        """A code `(B, D)` to the logits of a glimpse, `(B, h, w, C)`."""
+        raise NotImplementedError
+
+    def num_weights(self, glimpse: int, z_what_size: int, state: int) -> int:
+        """About how many weights there are, for glimpses of so many numbers and a state of so many."""
+        raise NotImplementedError
+
+
+@settings
+class MLPSettings(Networks):
+    """Each has one hidden layer."""
+
+    networks: kind("mlp") = "mlp"
+
+    hidden_units: Units = 200
+    """Width of the hidden layer in each head, the encoder and the decoder."""
+
+    def head(self, outputs):
+        return MLP(self.hidden_units, outputs)
+
+    def encoder(self, outputs):
+        return keras.Sequential([keras.layers.Flatten(), MLP(self.hidden_units, outputs)])
+
+    def decoder(self, glimpse_shape):
+        height, width, channels = glimpse_shape
+        network = MLP(self.hidden_units, height * width * channels)
+        return keras.Sequential([network, keras.layers.Reshape(glimpse_shape)])
+
+    def num_weights(self, glimpse, z_what_size, state):
+        return self.hidden_units * (2 * glimpse + 3 * z_what_size + 2 * state)
+
+
+NetworksSettings = one_of("networks", MLPSettings)

@@ -1,40 +1,51 @@
 """The noise behind the samples, a pure function of a seed."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from air_tf.config import ModelConfig
+
+class Noise(NamedTuple):
+    """The noise behind a batch's samples; zeros give the posterior means."""
+
+    objects: list[dict[str, tf.Tensor]]  # N times, of each latent: (B, size), standard normal
+    presence: tf.Tensor  # (B, N), standard logistic; object i is there if pres_logit_i + it > 0
+    background: dict[str, tf.Tensor]  # of each latent: (B, size), standard normal
+    seed: tf.Tensor  # (2,), from which an estimator may draw noise of its own
 
 
-class StepNoise(NamedTuple):
-    """The noise behind one step's samples; zeros give the posterior means."""
+class Sizes(NamedTuple):
+    """What there has to be noise for: how many objects, and the sizes of the latents, by their names."""
 
-    where: tf.Tensor  # (B, 3), standard normal
-    what: tf.Tensor  # (B, z_what_size), standard normal
-    pres: tf.Tensor  # (B,), standard logistic; the object is there if pres_logit + pres > 0
-
-
-def no_noise(config: ModelConfig, batch_size) -> list[StepNoise]:
-    """Zeros, for N steps."""
-    return _each_step(config, batch_size, tf.zeros, tf.zeros)
+    max_objects: int
+    objects: dict[str, int]
+    background: dict[str, int]
 
 
-def stateless_noise(config: ModelConfig, batch_size, seed: tf.Tensor) -> list[StepNoise]:
-    """The noise of N steps, a function of the seed `(2,)`."""
-    parts = iter(range(3 * config.max_objects))
+def no_noise(sizes: Sizes, batch_size) -> Noise:
+    """Zeros."""
+    of = lambda latents: {name: tf.zeros((batch_size, size)) for name, size in latents.items()}  # noqa: E731
+    presence = tf.zeros((batch_size, sizes.max_objects))
+    objects = [of(sizes.objects) for _ in range(sizes.max_objects)]
+    return Noise(objects, presence, of(sizes.background), tf.zeros(2, tf.int32))
+
+
+def stateless_noise(sizes: Sizes, batch_size, seed: tf.Tensor) -> Noise:
+    """The noise of a batch, a function of the seed `(2,)`."""
+    parts = iter(range(2**31))
     part_seed = lambda: tf.random.fold_in(seed, next(parts))  # noqa: E731
-    normal = lambda shape: tf.random.stateless_normal(shape, part_seed())  # noqa: E731
-    return _each_step(config, batch_size, normal, lambda shape: _logistic(shape, part_seed()))
 
+    def normal(latents):
+        return {
+            name: tf.random.stateless_normal((batch_size, size), part_seed())
+            for name, size in latents.items()
+        }
 
-def _each_step(config: ModelConfig, batch_size, normal: Callable, logistic: Callable) -> list[StepNoise]:
-    steps = range(config.max_objects)
-    shapes = (batch_size, 3), (batch_size, config.z_what_size)
-    gaussian = [tuple(map(normal, shapes)) for _ in steps]
-    return [StepNoise(*gaussian[i], logistic((batch_size,))) for i in steps]
+    steps = range(sizes.max_objects)
+    objects = [normal(sizes.objects) for _ in steps]
+    presence = tf.stack([_logistic((batch_size,), part_seed()) for _ in steps], axis=-1)
+    return Noise(objects, presence, normal(sizes.background), part_seed())
 
 
 def _logistic(shape, seed) -> tf.Tensor:

@@ -1,7 +1,7 @@
 """Where an object is: the maps between image and glimpse, and the boxes they mean.
 
-z_where = (scale, shift_x, shift_y) maps image to glimpse coordinates,
-u = scale * x + shift, both in [-1, 1] with -1 and 1 at the centres of the corner pixels.
+z_where maps image to glimpse coordinates, u = scale * x + shift in each direction, both in [-1, 1] with
+-1 and 1 at the centres of the corner pixels.
 
 Bilinear sampling [1] under scale and shift alone is separable, so it is two matrix products with
 tent weights, out = W_y . image . W_x^T, and its gradient is two more.
@@ -10,9 +10,18 @@ References:
     [1] Jaderberg et al. 2015, Spatial Transformer Networks. arXiv 1506.02025, equations 1 and 5.
 """
 
+from typing import NamedTuple
+
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
+
+from air_tf.model.latent import normal
+from air_tf.parts import kind, one_of
+from air_tf.validation import Scale, Shift, require, settings
+
+tfd = tfp.distributions
 
 
 def _tent_weights(coordinates: tf.Tensor, size: int) -> tf.Tensor:
@@ -33,91 +42,167 @@ def _resample(image: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     return tf.transpose(planes, [0, 2, 3, 1])
 
 
-class Attend(keras.layers.Layer):
-    """Cuts the glimpse at `z_where` out of an image. No weights.
+class Axes(NamedTuple):
+    """The map of each direction, u = scale * x + shift: `(...,)` each."""
+
+    scale_x: tf.Tensor
+    scale_y: tf.Tensor
+    shift_x: tf.Tensor
+    shift_y: tf.Tensor
+
+
+class Where(keras.layers.Layer):
+    """How an object lies in the image: the meaning of z_where, its prior, and what follows from both.
+
+    The spatial transformer [1], without weights. Subclasses say in `axes` which maps a z_where means.
 
     Args:
-        glimpse_size: side of the glimpse, in pixels.
-
-    Call arguments:
-        image: `(B, H, W, C)`.
-        z_where: `(B, 3)`, with a scale above 0.
-
-    Returns:
-        The glimpse, `(B, glimpse_size, glimpse_size, C)`.
+        loc: the prior's mean, `(D,)`.
+        stddev: the prior's standard deviation, `(D,)`.
+        least: `(D,)`, what a sampled z_where is kept above: attending divides by the scale.
     """
 
-    def __init__(self, glimpse_size: int, **kwargs):
+    def __init__(self, loc, stddev, least, **kwargs):
         super().__init__(**kwargs)
-        self.grid = np.linspace(-1, 1, glimpse_size, dtype=np.float32)
+        self.loc, self.stddev = np.float32(loc), np.float32(stddev)
+        self.least = np.float32(least)
+        self.built = True
 
-    def call(self, image, z_where):
-        scale, shift_x, shift_y = tf.split(z_where, 3, axis=-1)  # (B, 1) each
-        return _resample(image, (self.grid - shift_y) / scale, (self.grid - shift_x) / scale)
+    @property
+    def size(self) -> int:
+        """Numbers in a z_where."""
+        return len(self.loc)
+
+    def axes(self, z_where) -> Axes:
+        """The maps that `z_where (..., D)` stands for."""
+        raise NotImplementedError
+
+    def centred(self, loc: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+        """The z_where `(B, D)` with its shifts relative to a place instead of to the image's middle.
+
+        Args:
+            loc: `(B, D)`.
+            place: (x, y) in image coordinates, `(B, 2)`.
+        """
+        raise NotImplementedError
+
+    def prior(self) -> tfd.Distribution:
+        """p(z_where_i), the same for every object."""
+        return normal(tf.constant(self.loc), tf.constant(self.stddev))
+
+    def constrain(self, z_where) -> tf.Tensor:
+        """`z_where (..., D)` with scales that one can divide by."""
+        return tf.maximum(z_where, self.least)
+
+    def drawable(self, z_where) -> tf.Tensor:
+        """Whether something can be drawn there, `(...,)`: its scales are above 0."""
+        axes = self.axes(z_where)
+        return (axes.scale_x > 0.0) & (axes.scale_y > 0.0)
+
+    def attend(self, image: tf.Tensor, z_where: tf.Tensor, size: int) -> tf.Tensor:
+        """Cuts the glimpse at `z_where (B, D)` out of images `(B, H, W, C)`: `(B, size, size, C)`."""
+        grid, axes = np.linspace(-1, 1, size, dtype=np.float32), self._columns(z_where)
+        rows = (grid - axes.shift_y) / axes.scale_y
+        return _resample(image, rows, (grid - axes.shift_x) / axes.scale_x)
+
+    def place(self, glimpse: tf.Tensor, z_where: tf.Tensor, image_shape) -> tf.Tensor:
+        """Draws glimpses `(B, h, w, C)` at `z_where (B, D)` on empty images: the inverse of `attend`.
+
+        Args:
+            glimpse: `(B, h, w, C)`.
+            z_where: `(B, D)`.
+            image_shape: `(height, width, channels)` of the image, in pixels.
+
+        Returns:
+            The images, `(B, height, width, C)`, 0 outside of the glimpse.
+        """
+        y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in image_shape[:2])
+        axes = self._columns(z_where)
+        return _resample(glimpse, axes.scale_y * y + axes.shift_y, axes.scale_x * x + axes.shift_x)
+
+    def windows(self, z_where: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+        """The window of each `z_where` as image edges.
+
+        Args:
+            z_where: `(..., D)`.
+            image_shape: `(height, width, channels)`, in pixels.
+
+        Returns:
+            `(..., 4)`: (ymin, xmin, ymax, xmax) as fractions of the image; outside of it too.
+
+        >>> where = ScaleShiftSettings().make()
+        >>> print(where.windows(tf.constant([2.0, 0.0, 0.0]), (51, 51, 1)).numpy().round(3))
+        [0.255 0.255 0.745 0.745]
+        """
+        height, width, _ = image_shape
+        axes = self.axes(z_where)
+
+        def edges(scale, shift, size):
+            centre = (1.0 - shift / scale) / 2.0 * (size - 1)
+            half_side = (size - 1) / (2.0 * scale)
+            return (centre - half_side + 0.5) / size, (centre + half_side + 0.5) / size
+
+        ymin, ymax = edges(axes.scale_y, axes.shift_y, height)
+        xmin, xmax = edges(axes.scale_x, axes.shift_x, width)
+        return tf.stack([ymin, xmin, ymax, xmax], axis=-1)
+
+    def _columns(self, z_where) -> Axes:
+        """`axes` of `(B, D)`, each `(B, 1)`."""
+        return Axes(*(part[:, None] for part in self.axes(z_where)))
 
 
-class Place(keras.layers.Layer):
-    """Draws a glimpse at `z_where` on an empty image: the inverse of `Attend`. No weights.
+@settings
+class ScaleShiftSettings:
+    """One scale for both directions, as in Eslami et al. 2016: z_where = (scale, shift_x, shift_y)."""
+
+    where: kind("scale_shift") = "scale_shift"
+
+    scale_prior: tuple[Scale, Scale] = (3.0, 0.2)
+    """Mean and standard deviation of an object's scale: image side over object side."""
+
+    shift_prior: tuple[Shift, Scale] = (0.0, 1.0)
+    """Mean and standard deviation of an object's shift, before division by the scale."""
+
+    min_scale: Scale = 0.2
+    """Sampled scales are kept above it: attending divides by the scale."""
+
+    def __post_init__(self):
+        require(self.min_scale <= self.scale_prior[0], "min_scale at most the mean of scale_prior",
+                min_scale=self.min_scale, scale_prior=self.scale_prior)  # fmt: skip
+
+    def make(self) -> Where:
+        loc, stddev = zip(self.scale_prior, self.shift_prior, self.shift_prior)
+        return ScaleShift(loc, stddev, (self.min_scale, -np.inf, -np.inf))
+
+
+class ScaleShift(Where):
+    """z_where = (scale, shift_x, shift_y): a window of the image's own shape."""
+
+    def axes(self, z_where):
+        scale, shift_x, shift_y = tf.unstack(z_where, axis=-1)
+        return Axes(scale, scale, shift_x, shift_y)
+
+    def centred(self, loc, place):
+        scale, shift = tf.split(loc, [1, 2], axis=-1)
+        # the glimpse's centre is where scale * x + shift = 0
+        return tf.concat([scale, shift - scale * place], axis=-1)
+
+
+WhereSettings = one_of("where", ScaleShiftSettings)
+
+
+def tight_boxes(ink: tf.Tensor, threshold: float) -> tf.Tensor:
+    """The box of the pixels of each image above `threshold` times its fullest one.
 
     Args:
-        image_shape: `(height, width, channels)` of the image.
-
-    Call arguments:
-        glimpse: `(B, h, w, C)`.
-        z_where: `(B, 3)`.
-
-    Returns:
-        The image, `(B, H, W, C)`, 0 outside of the glimpse.
-    """
-
-    def __init__(self, image_shape: tuple[int, int, int], **kwargs):
-        super().__init__(**kwargs)
-        self.rows = np.linspace(-1, 1, image_shape[0], dtype=np.float32)
-        self.columns = np.linspace(-1, 1, image_shape[1], dtype=np.float32)
-
-    def call(self, glimpse, z_where):
-        scale, shift_x, shift_y = tf.split(z_where, 3, axis=-1)  # (B, 1) each
-        return _resample(glimpse, scale * self.rows + shift_y, scale * self.columns + shift_x)
-
-
-def boxes(z_where: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    """The window of each `z_where` as image edges.
-
-    Args:
-        z_where: `(..., 3)`.
-        image_shape: `(height, width, channels)`, in pixels.
-
-    Returns:
-        `(..., 4)`: (ymin, xmin, ymax, xmax) as fractions of the image, clipped to [0, 1].
-
-    >>> print(boxes(tf.constant([2.0, 0.0, 0.0]), (51, 51, 1)).numpy().round(3))
-    [0.255 0.255 0.745 0.745]
-    """
-    height, width, _ = image_shape
-    scale, shift_x, shift_y = tf.unstack(z_where, axis=-1)
-
-    def edges(shift, size):
-        centre = (1.0 - shift / scale) / 2.0 * (size - 1)
-        half_side = (size - 1) / (2.0 * scale)
-        return (centre - half_side + 0.5) / size, (centre + half_side + 0.5) / size
-
-    (ymin, ymax), (xmin, xmax) = edges(shift_y, height), edges(shift_x, width)
-    return tf.clip_by_value(tf.stack([ymin, xmin, ymax, xmax], axis=-1), 0.0, 1.0)
-
-
-def tight_boxes(placed: tf.Tensor, threshold: float) -> tf.Tensor:
-    """The box of the pixels of each image above `threshold` times its brightest one.
-
-    Args:
-        placed: `(..., H, W, C)`, an object drawn alone.
+        ink: `(..., H, W)`, how much of an object there is in each pixel.
         threshold: from 0 to 1.
 
     Returns:
-        `(..., 4)`, as `boxes`; zeros where the image is empty.
+        `(..., 4)`, (ymin, xmin, ymax, xmax) as fractions of the image; zeros where the image is empty.
     """
-    brightness = tf.reduce_max(placed, axis=-1)
-    brightest = tf.reduce_max(brightness, axis=[-2, -1], keepdims=True)
-    ink = (brightness >= threshold * brightest) & (brightest > 0.0)
+    fullest = tf.reduce_max(ink, axis=[-2, -1], keepdims=True)
+    ink = (ink >= threshold * fullest) & (fullest > 0.0)
 
     def edges(some, size):
         """First and last of `some (..., size)`, as fractions."""
@@ -126,6 +211,6 @@ def tight_boxes(placed: tf.Tensor, threshold: float) -> tf.Tensor:
         return tf.cast(first, tf.float32) / size, tf.cast(last, tf.float32) / size
 
     rows, columns = (tf.cast(tf.reduce_any(ink, axis=axis), tf.int32) for axis in (-1, -2))
-    (ymin, ymax), (xmin, xmax) = edges(rows, placed.shape[-3]), edges(columns, placed.shape[-2])
+    (ymin, ymax), (xmin, xmax) = edges(rows, ink.shape[-2]), edges(columns, ink.shape[-1])
     found = tf.cast(tf.reduce_any(ink, axis=[-2, -1]), tf.float32)
     return tf.stack([ymin, xmin, ymax, xmax], axis=-1) * found[..., None]

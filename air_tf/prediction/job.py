@@ -28,7 +28,6 @@ from air_tf.folders import PROGRESS, RESULT
 from air_tf.image_files import as_png, read_picture, shrunk, turned_for
 from air_tf.paths import as_text, shown
 from air_tf.prediction.tables import Prediction, parsed, picture_name, write_tables
-from air_tf.scene import Scene
 from air_tf.training.run_folder import json_text
 
 LARGEST_BATCH = 512  # pictures, of up to 3 MB each
@@ -207,7 +206,7 @@ def see(
     seen = {}
     if pictures:
         scene = model.infer_encoded([as_png(turned(picture)) for picture in pictures.values()])
-        scene = Scene(*map(np.asarray, scene))
+        scene = scene.numpy()
         of_each = scene.tight_boxes if boxes == "tight" else scene.boxes
         seen = dict(zip(pictures, zip(scene.counts.tolist(), scene.count_probs, of_each, scene.scores)))
     for path in paths:

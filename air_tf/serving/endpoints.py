@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from air_tf.preparation import in_original, prepare_encoded
 
-NAMES = "serving_default", "encoded", "prepare", "decode"
+NAMES = "serving_default", "encoded", "prepare", "decode", "layers"
 LARGEST_BATCH = 4096  # images of a request
 LARGEST_LATENT = 1e6  # beyond any that is inferred or drawn from the prior, and safe to compute with
 
@@ -19,12 +19,11 @@ class Endpoints(NamedTuple):
 
     image_shape: tuple[int, int, int]  # (height, width, channels)
     max_objects: int
-    z_what_size: int
+    latents: dict[str, int]  # sizes of an object's latents, by their names
 
     @property
     def inputs(self) -> Specs:
         """What each endpoint takes."""
-        objects = (None, self.max_objects)
         image_bytes = {"image_bytes": tf.TensorSpec((None,), tf.string, "image_bytes")}
         return {
             "serving_default": {
@@ -32,11 +31,17 @@ class Endpoints(NamedTuple):
             },
             "encoded": image_bytes,
             "prepare": image_bytes,
-            "decode": {
-                "counts": tf.TensorSpec((None,), tf.int32, "counts"),
-                "z_what": tf.TensorSpec((*objects, self.z_what_size), tf.float32, "z_what"),
-                "z_where": tf.TensorSpec((*objects, 3), tf.float32, "z_where"),
-            },
+            "decode": self._objects,
+            "layers": self._objects,
+        }
+
+    @property
+    def _objects(self) -> dict[str, tf.TensorSpec]:
+        """Counts, and the latents of N objects per image."""
+        counts = {"counts": tf.TensorSpec((None,), tf.int32, "counts")}
+        return counts | {
+            f"z_{name}": tf.TensorSpec((None, self.max_objects, size), tf.float32, f"z_{name}")
+            for name, size in self.latents.items()
         }
 
     @property
@@ -45,18 +50,22 @@ class Endpoints(NamedTuple):
         objects = (None, self.max_objects)
         images = tf.TensorSpec((None, *self.image_shape))
         scene = {
-            "counts": tf.TensorSpec((None,), tf.int32),
+            **self._objects,
             "count_probs": tf.TensorSpec((None, self.max_objects + 1)),
             "boxes": tf.TensorSpec((*objects, 4)),
             "tight_boxes": tf.TensorSpec((*objects, 4)),
             "scores": tf.TensorSpec(objects),
             "reconstructions": images,
-            "z_what": tf.TensorSpec((*objects, self.z_what_size)),
-            "z_where": tf.TensorSpec((*objects, 3)),
         }
         of_images = {"images": images}
+        layers = {
+            "layers": tf.TensorSpec((*objects, *self.image_shape)),
+            "masks": tf.TensorSpec((*objects, *self.image_shape[:2])),
+            "windows": tf.TensorSpec((*objects, 4)),
+        }
         return {
-            "serving_default": scene, "encoded": scene, "prepare": of_images, "decode": of_images
+            "serving_default": scene, "encoded": scene, "prepare": of_images, "decode": of_images,
+            "layers": layers,
         }  # fmt: skip
 
     @classmethod
@@ -77,16 +86,23 @@ class Endpoints(NamedTuple):
             raise ValueError(f"{expected} Received: {', '.join(missing)} missing; it has: {has}.")
         try:
             _, *image_shape = inputs["serving_default"]["images"].shape.as_list()
-            _, max_objects, z_what_size = inputs["decode"]["z_what"].shape.as_list()
+            shapes = {
+                name[2:]: spec.shape.as_list()[1:]
+                for name, spec in inputs["decode"].items()
+                if name.startswith("z_")
+            }
+            max_objects = next(most for most, _ in shapes.values())
+            latents = {name: size for name, (_, size) in shapes.items()}
             height, width, channels = image_shape
-            endpoints = cls((height, width, channels), max_objects, z_what_size)
-            if not all(isinstance(size, int) and size > 0 for size in (*image_shape, *endpoints[1:])):
+            endpoints = cls((height, width, channels), max_objects, latents)
+            sizes = (*image_shape, max_objects, *latents.values())
+            if not all(isinstance(size, int) and size > 0 for size in sizes):
                 raise ValueError(f"the sizes {endpoints}")
             for kind, declared in ("inputs", inputs), ("outputs", outputs):
                 for name, specs in getattr(endpoints, kind).items():
                     if not _fit(declared[name], specs):
                         raise ValueError(f"{kind} of {name}: {', '.join(sorted(declared[name]))}")
-        except (KeyError, ValueError) as error:
+        except (KeyError, StopIteration, TypeError, ValueError) as error:
             raise ValueError(f"{expected} Received: others: {error}.") from error
         return endpoints
 
@@ -106,21 +122,29 @@ def endpoint_functions(model) -> dict[str, Callable]:
     INVALID_ARGUMENT of it.
     """
 
+    config = model.config
+
     def serving_default(images):
         (images,) = _bounded(images)
-        return model(_check_pixels(images))._asdict()
+        return model(_check_pixels(images)).outputs()
+
+    def prepared(image_bytes):
+        return prepare_encoded(*_bounded(image_bytes), config.image_shape, config.preparation)
 
     def encoded(image_bytes):
-        images, edges = prepare_encoded(*_bounded(image_bytes), model.config)
-        return in_original(model(images), edges)._asdict()
+        images, edges = prepared(image_bytes)
+        return in_original(model(images), edges).outputs()
 
     def prepare(image_bytes):
-        return {"images": prepare_encoded(*_bounded(image_bytes), model.config)[0]}
+        return {"images": prepared(image_bytes)[0]}
 
-    def decode(counts, z_what, z_where):
-        return {"images": model.draw(*_check_latents(*_bounded(counts, z_what, z_where)))}
+    def decode(counts, *latents):
+        return {"images": model.draw(*_check_objects(model.objects, counts, latents))}
 
-    return {f.__name__: f for f in (serving_default, encoded, prepare, decode)}
+    def layers(counts, *latents):
+        return model.draw_layers(*_check_objects(model.objects, counts, latents))._asdict()
+
+    return {f.__name__: f for f in (serving_default, encoded, prepare, decode, layers)}
 
 
 def _bounded(*batches: tf.Tensor) -> list[tf.Tensor]:
@@ -140,13 +164,14 @@ def _check_pixels(images: tf.Tensor) -> tf.Tensor:
         return tf.identity(images)
 
 
-def _check_latents(counts: tf.Tensor, z_what: tf.Tensor, z_where: tf.Tensor) -> list[tf.Tensor]:
-    """The latents, which are found to be objects that can be drawn."""
-    most = int(z_what.shape[1])  # pyright: ignore[reportArgumentType]
-    present = tf.sequence_mask(counts, most)
-    smallest = tf.reduce_min(tf.where(present, z_where[..., 0], 1.0))
-    largest = tf.maximum(tf.reduce_max(tf.abs(z_what)), tf.reduce_max(tf.abs(z_where)))
-    finite = [tf.reduce_all(tf.abs(z) <= LARGEST_LATENT) for z in (z_what, z_where)]  # not of NaN
+def _check_objects(objects, counts, latents) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """The counts and the latents by their names, which are found to be objects that can be drawn."""
+    counts, *latents = _bounded(counts, *latents)
+    most = int(latents[0].shape[1])
+    named = dict(zip(objects.sizes, latents))
+    drawable = objects.drawable(named) | ~tf.sequence_mask(counts, most)
+    largest = tf.reduce_max([tf.reduce_max(tf.abs(latent)) for latent in latents])
+    finite = [tf.reduce_all(tf.abs(latent) <= LARGEST_LATENT) for latent in latents]  # not of NaN
     checks = [
         tf.debugging.Assert(
             tf.reduce_all((counts >= 0) & (counts <= most)),
@@ -158,11 +183,13 @@ def _check_latents(counts: tf.Tensor, z_what: tf.Tensor, z_where: tf.Tensor) -> 
              "NaN; the largest:", largest],
         ),
         tf.debugging.Assert(
-            smallest > 0.0, ["Expected objects with scales above 0. Received:", smallest]
+            tf.reduce_all(drawable),
+            ["Expected objects with scales above 0. Received others, so many:",
+             tf.reduce_sum(tf.cast(~drawable, tf.int32))],
         ),
     ]  # fmt: skip
     with tf.control_dependencies(checks):
-        return [tf.identity(latent) for latent in (counts, z_what, z_where)]
+        return tf.identity(counts), {name: tf.identity(latent) for name, latent in named.items()}
 
 
 def _range(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -9,11 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from air_tf.air import AIR
-from air_tf.config import ModelConfig
 from air_tf.image_files import as_png
 from air_tf.paths import expand
 from air_tf.serving import versions
-from air_tf.serving.endpoints import endpoint_functions
+from air_tf.serving.endpoints import Endpoints, endpoint_functions
 from air_tf.serving.served import first_line
 
 MODEL_NAME = "air"  # under which TF Serving serves it
@@ -38,8 +37,8 @@ def export(model: AIR, out: str | Path) -> Path:
     """Writes the next version of the model below `out`, for TF Serving and other TF code.
 
     Endpoints, all with a dynamic batch: `serving_default(images)`, `encoded(image_bytes)`,
-    `decode(counts, z_what, z_where)`, and `prepare(image_bytes)`, which gives the `images` that
-    `encoded` looks at.
+    `prepare(image_bytes)`, which gives the `images` that `encoded` looks at, `decode(counts, z_...)`,
+    and `layers(counts, z_...)`, which gives what each object draws by itself.
 
     Returns:
         The version's folder, `out/VERSION`.
@@ -61,18 +60,18 @@ def export(model: AIR, out: str | Path) -> Path:
     with versions.writing(out, {"model", *SERVER_CONFIGS}) as temporary:
         try:
             archive.write_out(str(temporary / "model"), verbose=False)
-            write_warmup_requests(model.config, temporary / "model")
+            write_warmup_requests(model.endpoints, temporary / "model")
         except tf.errors.OpError as error:
             raise OSError(f"The model cannot be written to {out}: {first_line(error)}") from error
         write_server_configs(out, temporary)
         return versions.publish(temporary / "model", out)
 
 
-def write_warmup_requests(config: ModelConfig, folder: Path) -> None:
+def write_warmup_requests(endpoints: Endpoints, folder: Path) -> None:
     """Writes what TF Serving runs before a version answers: each endpoint at each SERVED_BATCHES.
 
     Args:
-        config: `ModelConfig`.
+        endpoints: the model's.
         folder: of the SavedModel.
     """
     from tensorflow_serving.apis import prediction_log_pb2  # slow to import
@@ -82,19 +81,20 @@ def write_warmup_requests(config: ModelConfig, folder: Path) -> None:
 
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir()
-    empty = as_png(np.zeros((*config.image_shape[:2], 3), np.uint8))
+    empty = as_png(np.zeros((*endpoints.image_shape[:2], 3), np.uint8))
     with tf.io.TFRecordWriter(str(path)) as writer:
         for batch in SERVED_BATCHES:
-            files, objects = [empty] * batch, (batch, config.max_objects)
+            files = [empty] * batch
+            objects = {"counts": same(1, batch)} | {
+                f"z_{name}": same(1.0, batch, endpoints.max_objects, size)
+                for name, size in endpoints.latents.items()
+            }
             inputs = {
-                "serving_default": {"images": same(0.0, batch, *config.image_shape)},
+                "serving_default": {"images": same(0.0, batch, *endpoints.image_shape)},
                 "encoded": {"image_bytes": tf.make_tensor_proto(files)},
                 "prepare": {"image_bytes": tf.make_tensor_proto(files)},
-                "decode": {
-                    "counts": same(1, batch),
-                    "z_what": same(0.0, *objects, config.z_what_size),
-                    "z_where": same(1.0, *objects, 3),
-                },
+                "decode": objects,
+                "layers": objects,
             }
             for endpoint, tensors in inputs.items():
                 log = prediction_log_pb2.PredictionLog()

@@ -5,7 +5,7 @@ import reprlib
 import numpy as np
 import tensorflow as tf
 
-from air_tf.scene import Array, Scene, check_images
+from air_tf.scene import Array, Layers, Scene, check_images
 from air_tf.serving.endpoints import LARGEST_BATCH, Endpoints
 
 
@@ -36,20 +36,29 @@ class Predictor:
             ValueError: the images have another shape or type, or pixels outside [0, 1].
         """
         check_images(images, self.image_shape)
-        return Scene(**self._call_endpoint("serving_default", images=images))
+        return Scene.of(self._call_endpoint("serving_default", images=images))
 
     def infer_encoded(self, image_bytes) -> Scene:
         """Scenes of PNG or JPEG files `(B,)` of any size; boxes are fractions of the originals."""
-        return Scene(**self._call_endpoint("encoded", image_bytes=image_bytes))
+        return Scene.of(self._call_endpoint("encoded", image_bytes=image_bytes))
 
     def prepare(self, image_bytes) -> Array:
         """The images `(B, H, W, C)` that `infer_encoded` looks at."""
         return self._call_endpoint("prepare", image_bytes=image_bytes)["images"]
 
-    def decode(self, counts, z_what, z_where) -> Array:
-        """Draws objects: `counts (B,)`, `z_what (B, N, D)`, `z_where (B, N, 3)` to `(B, H, W, C)`."""
-        latents = {"counts": counts, "z_what": z_what, "z_where": z_where}
-        return self._call_endpoint("decode", **latents)["images"]
+    def decode(self, counts, **latents) -> Array:
+        """Draws the first `counts (B,)` of N objects: `(B, H, W, C)`.
+
+        Args:
+            counts: `(B,)`.
+            latents: as in a `Scene`, of glimpses `z_what (B, N, D)` and `z_where (B, N, 3)`.
+        """
+        return self._call_endpoint("decode", counts=counts, **latents)["images"]
+
+    def layers_of(self, scene: Scene) -> Layers:
+        """What each of the scene's objects draws by itself, and what is seen of it."""
+        latents = {f"z_{name}": values for name, values in scene.latents.items()}
+        return Layers(**self._call_endpoint("layers", counts=scene.counts, **latents))
 
     def _predict(self, endpoint: str, inputs: dict[str, tf.Tensor]) -> dict[str, Array]:
         """The outputs of an endpoint for inputs of its types and shapes."""
@@ -57,6 +66,10 @@ class Predictor:
 
     def _call_endpoint(self, endpoint: str, **inputs) -> dict[str, Array]:
         specs = self.endpoints.inputs[endpoint]
+        if inputs.keys() != specs.keys():
+            raise ValueError(
+                f"Expected {', '.join(specs)} for {endpoint}. Received: {', '.join(inputs)}."
+            )
         tensors = {name: _as_tensor(value, specs[name]) for name, value in inputs.items()}
         parts = []
         for start in range(0, max(1, *map(len, tensors.values())), self.chunk):

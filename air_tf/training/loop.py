@@ -14,13 +14,16 @@ from tqdm import tqdm
 
 from air_tf import drawing
 from air_tf.air import AIR
-from air_tf.config import Config, ModelConfig
-from air_tf.data import Dataset, Split, check_batch_size, load_splits
+from air_tf.config import Config
+from air_tf.data.base import Dataset
+from air_tf.data.split import Split, check_batch_size
 from air_tf.evaluation import metrics
 from air_tf.evaluation.evaluate import evaluate, infer_all
-from air_tf.scene import Scene
+from air_tf.evaluation.glimpses import glimpses_and_recons
+from air_tf.model.where import ScaleShiftSettings
+from air_tf.parts import flat, replaced
 from air_tf.training import run_folder
-from air_tf.training.trainer import STEP_METRICS, Trainer, is_chief, make_strategy
+from air_tf.training.trainer import Trainer, is_chief, make_strategy
 
 FEWEST_TO_COLLAPSE = 20  # held-out images, below which the same count for all says nothing
 SAMPLE_IMAGES = 12  # shown in samples.png and TensorBoard
@@ -61,13 +64,10 @@ def train(config: Config) -> tuple[Path, dict]:
         Stopped: by SIGTERM or Ctrl-C, after a checkpoint.
     """
     strategy = make_strategy()  # collective operations must be set up first
-    dataset = load_splits(config.data)
+    dataset = config.data.load()
     check_labels_and_digits(config, dataset)
-    config = dataclasses.replace(
-        config,
-        data=dataclasses.replace(config.data, digits=dataset.digits),
-        model=dataclasses.replace(config.model, **dataset.model_fields),
-    )
+    model = replaced(config.model, **dataset.model_settings)
+    config = dataclasses.replace(config, data=dataset.settings, model=model)
     print(dataset.description, flush=True)
     check_batch_size(config.training.batch_size, strategy.num_replicas_in_sync)
     images = dataset.compose if config.training.fresh_images else dataset.splits["train"].images
@@ -101,7 +101,7 @@ def train(config: Config) -> tuple[Path, dict]:
             "ms_per_step": ms_per_step,
             "seed": config.training.seed,
             "dataset": config.data.dataset,
-            "digits": config.data.digits,
+            "digits": dataset.digits,
         }
         rows = draw_samples(trainer.model, dataset.splits["test"])
         drawing.samples_picture(rows, config.model.image_shape[1]).save(folder / "samples.png")
@@ -113,15 +113,15 @@ def check_labels_and_digits(config: Config, dataset: Dataset) -> None:
     """Raises ValueError if the settings need labels or digits that the data set lacks."""
     if config.training.stop_at_accuracy and not dataset.splits["test"].labelled().any():
         raise ValueError("Expected images with counts for stop_at_accuracy. Received: none has one.")
-    given = config.model.scale_prior != ModelConfig.scale_prior
-    if config.data.object_size and given:
+    prior = flat(config.model).get("scale_prior")
+    if "scale_prior" in dataset.model_settings and prior != ScaleShiftSettings.scale_prior:
         raise ValueError(
             "Expected either --object-size or --scale-prior. Received: "
-            f"{config.data.object_size:g} and {config.model.scale_prior}."
+            f"{flat(config.data)['object_size']:g} and {prior}."
         )
     if config.training.fresh_images and dataset.compose is None:
         raise ValueError(
-            f"Expected --dataset multi_mnist for fresh_images. Received: {config.data.dataset}."
+            f"Expected --dataset multi_mnist for fresh_images. Received: {dataset.settings.dataset}."
         )
 
 
@@ -163,7 +163,7 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
             call_ms.append(1000 * (time.perf_counter() - started) / num_steps)
             ms_per_step = float(np.median(call_ms[1:] or call_ms))  # the first call compiles
 
-            scalars = dict(zip(STEP_METRICS, values.mean(axis=0)), ms_per_step=call_ms[-1])
+            scalars = dict(zip(trainer.metrics, values.mean(axis=0)), ms_per_step=call_ms[-1])
             scalars["learning_rate"] = float(trainer.optimizer.learning_rate)
             scalars["rho"] = trainer.model.rho(target)
             write_scalars("train", scalars, target)
@@ -186,16 +186,16 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
 
 def look(trainer: Trainer, held_out: Split, step: int, folder: Path) -> dict:
     """Evaluates, writes what is seen to the run's folder, and returns the metrics."""
-    evaluation, config = evaluate(trainer.model, held_out), trainer.config.model
+    evaluation, model = evaluate(trainer.model, held_out), trainer.model
     write_scalars("held_out", evaluation.metrics, step)
     record = {"step": step, "seconds": float(trainer.seconds), **evaluation.metrics}
     run_folder.append_history(record, folder)
-    rows = draw_samples(trainer.model, held_out)
+    rows = draw_samples(model, held_out)
     tf.summary.image("scenes", rows, step=step, max_outputs=SAMPLE_IMAGES)
     collapse = len(held_out) >= FEWEST_TO_COLLAPSE and metrics.collapsed(
-        evaluation.scene.counts, config.max_objects
+        evaluation.scene.counts, model.config.max_objects
     )
-    if collapse and step >= min(config.warm_start_steps, trainer.config.training.steps):
+    if collapse and step >= min(model.estimator.warm_start_steps, trainer.config.training.steps):
         tqdm.write(f"Collapse at step {step:,}: {collapse}.", file=sys.stderr)
     return evaluation.metrics
 
@@ -225,10 +225,5 @@ def draw_samples(model: AIR, split: Split) -> np.ndarray:
         worst = np.argsort(-metrics.pixel_mse(split.float_images(), recons))
         chosen = [*chosen[: SAMPLE_IMAGES // 2], *worst[: SAMPLE_IMAGES // 2]]
     images = split[chosen].float_images()
-    steps = model.posterior_means(images)
-    glimpses, recons = (
-        np.stack([getattr(step, name) for step in steps], axis=1)
-        for name in ("glimpse", "glimpse_recon")
-    )
-    scene = Scene(*(values.numpy() for values in model.scene(steps)))
-    return drawing.scene_rows(images, scene, glimpses, recons)
+    scene = model.infer(images).numpy()
+    return drawing.scene_rows(images, scene, *glimpses_and_recons(images, model.layers_of(scene)))

@@ -25,13 +25,14 @@ import tensorflow_probability as tfp
 
 from air_tf import validation
 from air_tf.air import AIR
-from air_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
+from air_tf.config import Config, ModelConfig, TrainingConfig
+from air_tf.data import DatasetSettings
+from air_tf.parts import flat, replaced
 from air_tf.paths import expand
 
 CHECKPOINTS_KEPT = 3
-# Fields that a resumed run may change: where things are, how long to train, how often to look.
-FREE_FIELDS = {
-    "mnist", "cache_dir", "images", "omniglot",
+# Settings that a resumed run may change, besides where its data is: how long to train, how often to look
+FREE = {
     "steps", "steps_per_call", "evaluate_every", "evaluation_images", "checkpoint_every",
     "stop_at_accuracy",
 }  # fmt: skip
@@ -45,7 +46,7 @@ NEVER_BEGUN = {LOCK, f".{CONFIG}.part"}  # all that a run has that was killed be
 class RunRecord:
     """What `config.json` holds of a run's settings and data; it has more, for people to read."""
 
-    data: DataConfig
+    data: DatasetSettings
     model: ModelConfig
     training: TrainingConfig
     digits_fingerprint: str
@@ -120,8 +121,9 @@ def _is_new(folder: Path) -> bool:
 
 def base_name(config: Config) -> str:
     """The name, not numbered yet, of a run without one."""
-    parts = config.run.preset or config.data.dataset, config.data.digits, f"seed{config.training.seed}"
-    return "-".join(part for part in parts if part != "none")
+    digits = getattr(config.data, "digits", "")
+    parts = config.run.preset or config.data.dataset, digits, f"seed{config.training.seed}"
+    return "-".join(part for part in parts if part)
 
 
 def folder_to_resume(config: Config) -> Path:
@@ -196,25 +198,26 @@ def check_same_config(config: Config, fingerprint: str, folder: Path) -> None:
             f"Expected at least the {done} steps that {folder} has. "
             f"Received: steps={config.training.steps}."
         )
-    saved = as_json(dataclasses.asdict(record))
-    for name, was, value in differences(saved, config, FREE_FIELDS):
+    for name, was, value in differences(record, config, FREE | config.data.places):
         raise ValueError(
             f"Expected {name}={was!r}, with which {folder} was started. Received: {name}={value!r}."
         )
 
 
-def differences(saved: dict, config: Config, free: set[str]) -> Iterator[tuple[str, Any, Any]]:
-    """Yields the fields that are others in a saved config: name, saved value, the config's.
+def differences(record: RunRecord, config: Config, free: set[str]) -> Iterator[tuple[str, Any, Any]]:
+    """Yields the settings that are others in a run's record: name, recorded value, the config's.
 
     Args:
-        saved: the parts `data`, `model` and `training`, as JSON.
+        record: `RunRecord`.
         config: `Config`.
-        free: names of fields that may differ.
+        free: names of settings that may differ.
     """
-    for part, values in as_json(dataclasses.asdict(config)).items():
-        for name, value in values.items() if part in saved else ():
-            if name not in free and saved[part][name] != value:
-                yield name, saved[part][name], value
+    for part in "data", "model", "training":
+        saved, wanted = flat(getattr(record, part)), flat(getattr(config, part))
+        for name in saved | wanted:
+            was, value = saved.get(name), wanted.get(name)
+            if name not in free and was != value:
+                yield name, was, value
 
 
 def write_config(config: Config, fingerprint: str, folder: Path) -> str:
@@ -223,7 +226,7 @@ def write_config(config: Config, fingerprint: str, folder: Path) -> str:
     record = {
         **dataclasses.asdict(config),
         "seed": config.training.seed,
-        "digits": config.data.digits,
+        "digits": getattr(config.data, "digits", "none"),
         "digits_fingerprint": fingerprint,
         "versions": {"python": platform.python_version(), **versions},
         "git_commit": _git_commit(),
@@ -238,11 +241,6 @@ def _git_commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def as_json(values):
-    """The values as they come back from JSON: tuples are lists."""
-    return json.loads(json.dumps(values))
 
 
 def read_json(path: Path):
@@ -355,7 +353,7 @@ def load_model(folder: str | Path, rho: float | None = None) -> AIR:
     folder = expand(folder)
     config = read_config(folder).model
     if rho is not None:
-        config = dataclasses.replace(config, rho=rho, rho_schedule="fixed")
+        config = replaced(config, rho=rho, rho_schedule="fixed")
     model = AIR(config)
     if restore(tf.train.Checkpoint(model=model), folder, partial=True) is None:
         raise ValueError(f"Expected a run with a checkpoint. Received: {folder}, which has none.")

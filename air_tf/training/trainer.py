@@ -15,13 +15,10 @@ import tensorflow as tf
 
 from air_tf.air import AIR
 from air_tf.config import Config, TrainingConfig
-from air_tf.data import Composer, batches
-from air_tf.estimators import Terms
-from air_tf.memory import check_training_fits
+from air_tf.data.split import Composer, batches
+from air_tf.memory import check_model_fits
 from air_tf.training.run_folder import CHECKPOINTS_KEPT, checkpoint_paths, remove_unfinished
 from air_tf.validation import parse_json
-
-STEP_METRICS = (*Terms._fields, "gradient_norm")  # means over the replicas
 
 
 class Diverged(ArithmeticError):
@@ -73,17 +70,15 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return (resolver.task_type, resolver.task_id) == (first, 0)
 
 
-def make_optimizers(config: TrainingConfig, num_replicas: int = 1) -> list[keras.optimizers.Adam]:
-    """Adam on gradients clipped by their global norm: for the model, and for nvil's baseline.
+def make_optimizer(config: TrainingConfig, num_replicas: int = 1) -> keras.optimizers.Adam:
+    """Adam on gradients clipped by their global norm.
 
     Keras clips before it adds up the replicas' gradients, so each may have its share of the norm.
     """
     rate = config.learning_rate
     if config.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, config.steps)
-    clip = config.gradient_clip / num_replicas
-    rates = rate, config.baseline_learning_rate
-    return [keras.optimizers.Adam(rate, global_clipnorm=clip) for rate in rates]
+    return keras.optimizers.Adam(rate, global_clipnorm=config.gradient_clip / num_replicas)
 
 
 class Trainer:
@@ -96,21 +91,17 @@ class Trainer:
     """
 
     def __init__(self, config: Config, images: np.ndarray | Composer, strategy: tf.distribute.Strategy):
-        check_training_fits(config)
+        check_model_fits(config.model, config.training.batch_size, training=True)
         self.config, self.images, self.strategy = config, images, strategy
         keras.utils.set_random_seed(config.training.seed)
         with strategy.scope():
             self.model = AIR(config.model, seed=config.training.seed)
-            groups = self.model.variable_groups
-            self.optimizers = make_optimizers(config.training, strategy.num_replicas_in_sync)[
-                : len(groups)
-            ]
-            for optimizer, group in zip(self.optimizers, groups):
-                optimizer.build(group)  # or a restore would skip its state
-        self.optimizer = self.optimizers[0]
+            self.optimizer = make_optimizer(config.training, strategy.num_replicas_in_sync)
+            self.optimizer.build(self.model.variable_groups[0])  # or a restore would skip its state
+        self.metrics = (*self.model.term_metrics, "gradient_norm")  # of a step, means over the replicas
         self.seconds = tf.Variable(0.0, dtype=tf.float64)  # of training, over all resumptions
         self.checkpoint = tf.train.Checkpoint(
-            model=self.model, optimizers=self.optimizers, seconds=self.seconds
+            model=self.model, optimizer=self.optimizer, seconds=self.seconds
         )
         # The gradient is always compiled with XLA. Optimizers apply it outside, since strategies
         # cannot reduce inside; on one device the whole step is compiled, which is faster.
@@ -140,7 +131,7 @@ class Trainer:
         self.iterator = iter(self.strategy.distribute_datasets_from_function(make))
 
     def run(self, num_steps: int) -> np.ndarray:
-        """Runs training steps; returns their STEP_METRICS, `(num_steps, len(STEP_METRICS))`.
+        """Runs training steps; returns their `metrics`, `(num_steps, len(metrics))`.
 
         Raises:
             Diverged: a metric is not finite; says at which step.
@@ -158,7 +149,7 @@ class Trainer:
 
     @tf.function
     def _run(self, iterator, num_steps):
-        values = tf.TensorArray(tf.float32, num_steps, element_shape=(len(STEP_METRICS),))
+        values = tf.TensorArray(tf.float32, num_steps, element_shape=(len(self.metrics),))
         for i in tf.range(num_steps):
             per_replica = self.strategy.run(self.replica_step, args=(next(iterator),))
             total = self.strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
@@ -169,9 +160,9 @@ class Trainer:
         context = tf.distribute.get_replica_context()
         step, replica = tf.convert_to_tensor(self.optimizer.iterations), context.replica_id_in_sync_group
         gradients, estimate = self.gradients(x, step, replica, context.num_replicas_in_sync)
-        self.model.apply_gradients(self.optimizers, gradients, estimate)
+        self.model.apply_gradients(self.optimizer, gradients, estimate)
         norm = tf.linalg.global_norm(gradients[0]) * context.num_replicas_in_sync
-        return tf.stack([*(tf.reduce_mean(term) for term in estimate.terms), norm])
+        return tf.stack([*(tf.reduce_mean(term) for term in estimate.terms.values()), norm])
 
     def any_worker(self, flag: bool) -> bool:
         """Whether `flag` is true on any worker: all have to stop at the same step."""

@@ -1,0 +1,88 @@
+"""From the layers that objects draw to images of the first 0, 1, ..., N of them."""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from air_tf.parts import kind, one_of
+from air_tf.validation import settings
+
+
+class Layer(NamedTuple):
+    """What one object draws, or all that has been drawn so far."""
+
+    colour: tf.Tensor  # (..., H, W, C): what it looks like alone, on black
+    alpha: tf.Tensor | None = None  # (..., H, W, 1) in [0, 1]: how opaque it is, where that matters
+
+    @property
+    def ink(self) -> tf.Tensor:
+        """How much there is of it in each pixel: `(..., H, W)`."""
+        return tf.reduce_max(self.colour if self.alpha is None else self.alpha, axis=-1)
+
+
+class Composition(keras.layers.Layer):
+    """How one object after the other is drawn into an image."""
+
+    uses_alpha = False  # whether objects have to say how opaque they are
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.built = True
+
+    def add(self, canvas: Layer, layer: Layer, presence: tf.Tensor | None = None) -> Layer:
+        """The canvas with one more object.
+
+        Args:
+            canvas: what has been drawn so far.
+            layer: what the object draws.
+            presence: `(B, 1, 1, 1)` in [0, 1], how far it is there; None: wholly.
+        """
+        raise NotImplementedError
+
+    def canvases(self, background: Layer, layers: list[Layer]) -> tf.Tensor:
+        """The images with the first 0, 1, ..., N objects: `(N + 1, B, H, W, C)`."""
+        canvas, images = background, [background.colour]
+        for layer in layers:
+            canvas = self.add(canvas, layer)
+            images.append(canvas.colour)
+        return tf.stack(images)
+
+    def compose(self, background: Layer, layers: list[Layer], presence: tf.Tensor) -> tf.Tensor:
+        """The images of the objects that are there, by `presence (B, N)`: `(B, H, W, C)`."""
+        canvas = background
+        for layer, there in zip(layers, tf.unstack(presence[..., None, None, None], axis=1)):
+            canvas = self.add(canvas, layer, there)
+        return canvas.colour
+
+    def masks(self, layers: list[Layer], presence: tf.Tensor) -> tf.Tensor:
+        """How much of each pixel each object shows, by `presence (B, N)`: `(B, N, H, W)`.
+
+        The object that owns a pixel is the one with most of it; 0 means that it shows nothing there.
+        """
+        raise NotImplementedError
+
+
+@settings
+class AddSettings:
+    """Objects add up, as in Eslami et al. 2016."""
+
+    composition: kind("add") = "add"
+
+    def make(self) -> Composition:
+        return Add()
+
+
+class Add(Composition):
+    """canvas_n = background + sum over i <= n of what object i draws."""
+
+    def add(self, canvas, layer, presence=None):
+        colour = layer.colour if presence is None else presence * layer.colour
+        return Layer(canvas.colour + colour)
+
+    def masks(self, layers, presence):
+        shown = tf.stack([tf.reduce_sum(layer.colour, axis=-1) for layer in layers], axis=1)
+        return presence[..., None, None] * shown
+
+
+CompositionSettings = one_of("composition", AddSettings)
