@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import evaluate
 from air_tf import memory
+from air_tf.commands import evaluate
 from air_tf.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
 from air_tf.data import load_splits, own_images
 from air_tf.data.own_images import is_held_out

@@ -207,7 +207,7 @@ def test_another_saved_model_is_refused(tmp_path):
         def call(self, x):
             return {"images": x}
 
-    other, expected = Other(), "Expected a SavedModel with the endpoints of export.py in"
+    other, expected = Other(), "Expected a SavedModel with the endpoints of air export in"
     cases = {"decode, encoded, prepare missing": ["serving_default"], "others: ": list(ENDPOINTS)}
     for received, names in cases.items():
         folder = tmp_path / names[-1]
