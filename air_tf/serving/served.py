@@ -12,11 +12,11 @@ from air_tf.serving.predictor import Predictor
 from air_tf.training.run_folder import load_model
 
 EXPORTS = Path("exports", "air")
-PRETRAINED = Path(__file__).parents[2] / "pretrained"
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
 
 
 def default_model() -> Path:
-    """The newest export in exports/air, else the model that comes with the repository.
+    """The newest export in exports/air, else the model that comes with the package.
 
     Raises:
         ValueError: there is neither.
