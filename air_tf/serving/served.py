@@ -33,6 +33,7 @@ def load(folder: str | Path) -> "AIR | ServedModel":
     Both have `infer(images)`, which gives a `Scene`, `infer_encoded(image_bytes)`, `decode` and
     `image_shape`.
 
+    >>> import numpy as np
     >>> model = load(PRETRAINED)
     >>> image = np.zeros((1, 50, 50, 1), np.float32)
     >>> image[0, 10:30, 24:27] = 1.0
