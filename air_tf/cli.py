@@ -1,4 +1,4 @@
-"""What the scripts share: flags from a dataclass, and errors in one line."""
+"""What the commands share: flags from a dataclass, and errors in one line."""
 
 import argparse
 import contextlib

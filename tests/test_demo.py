@@ -17,13 +17,13 @@ from starlette.testclient import TestClient
 
 import air_tf
 from air_tf import cli, replaced
+from air_tf.commands.demo import DemoConfig, listening, main
 from air_tf.demo import guard, look
 from air_tf.demo.look import Demo, read_sent
 from air_tf.demo.page import guarded_app
 from air_tf.image_files import as_png, turned_for
 from air_tf.serving.remote import RemoteModel
 from air_tf.serving.served import PRETRAINED
-from demo import DemoConfig, listening, main
 from tests.page import (
     ADDRESS,
     CALL,

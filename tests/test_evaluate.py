@@ -15,13 +15,14 @@ from PIL import Image
 from tensorboard.plugins import projector
 
 import air_tf
-import evaluate
 from air_tf import cli
+from air_tf.commands import evaluate
 from air_tf.data.multi_mnist import MultiMNISTSettings
 from air_tf.data.split import Split
 from air_tf.evaluation import report
 from air_tf.evaluation.evaluate import canvases, evaluate_fully, importance_bounds, infer_all
 from air_tf.evaluation.glimpses import SIDE
+from air_tf.evaluation.job import EvaluateConfig
 from air_tf.image_files import as_png
 from air_tf.paths import as_text
 from air_tf.serving.export import export
@@ -196,7 +197,7 @@ def test_object_labels_are_those_of_the_boxes_they_match():
 def refusal(capsys, **flags):
     """The line on the terminal of an evaluation that is refused."""
     flags = {name: str(f) if isinstance(f, Path) else f for name, f in flags.items()}
-    config = evaluate.EvaluateConfig(**{"data": MultiMNISTSettings(digits="embedded"), **flags})
+    config = EvaluateConfig(**{"data": MultiMNISTSettings(digits="embedded"), **flags})
     assert cli.run(lambda: evaluate.main(config)) == cli.EXIT_BAD_INPUT
     [line] = [li for li in capsys.readouterr().err.splitlines() if li.startswith("error: ")]
     return line

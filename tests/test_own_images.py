@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import evaluate
 from air_tf import memory, replaced
+from air_tf.commands import evaluate
 from air_tf.config import Config, ModelConfig, RunConfig, TrainingConfig
 from air_tf.data import own_images
 from air_tf.data.own_images import OwnImagesSettings, is_held_out

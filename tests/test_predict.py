@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import predict
 from air_tf import cli, folders
+from air_tf.commands import predict
 from air_tf.data.multi_mnist import MultiMNISTSettings
 from air_tf.image_files import as_png
 from air_tf.prediction.job import LARGEST_BATCH, PredictConfig, fingerprint

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow_serving.apis import prediction_log_pb2
 
 from air_tf.serving import versions
-from air_tf.serving.export import export
+from air_tf.serving.export import export, prediction_log
 from air_tf.serving.served import load
 from tests.prediction_server import SessionModel
 
@@ -160,6 +161,20 @@ def test_a_full_disk_leaves_nothing_behind(model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("size", [0, 1, 100, 127, 128, 16_383, 16_384, 3_000_000])
+def test_a_warm_up_request_is_the_message_that_tf_serving_reads(size):
+    tensors = {
+        "image_bytes": tf.make_tensor_proto([b"x" * size, b""]),
+        "z_what": tf.make_tensor_proto(random.random((2, size // 1000), np.float32)),
+    }
+    expected = prediction_log_pb2.PredictionLog()
+    request = expected.predict_log.request
+    request.model_spec.name, request.model_spec.signature_name = "air", "encoded"
+    for name, tensor in tensors.items():
+        request.inputs[name].CopyFrom(tensor)
+    assert prediction_log_pb2.PredictionLog.FromString(prediction_log("encoded", tensors)) == expected
+
+
 def cut_variables(folder):
     (data,) = (folder / "variables").glob("*.data*")
     data.write_bytes(data.read_bytes()[:500])
@@ -192,7 +207,7 @@ def test_another_saved_model_is_refused(tmp_path):
         def call(self, x):
             return {"images": x}
 
-    other, expected = Other(), "Expected a SavedModel with the endpoints of export.py in"
+    other, expected = Other(), "Expected a SavedModel with the endpoints of air export in"
     cases = {
         "decode, encoded, layers, prepare missing": ["serving_default"],
         "others: ": list(ENDPOINTS),

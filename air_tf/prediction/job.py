@@ -45,7 +45,7 @@ class PredictConfig:
     """Files, folders, or globs in quotes."""
 
     model: str = ""
-    """A run or a SavedModel (default: the newest export in exports/air, else pretrained/)."""
+    """A run or a SavedModel (default: the newest export in exports/air, else the pretrained one)."""
 
     out: str = "predictions"
     """Folder to write: predictions.csv (one line per picture), predictions.json (boxes in COCO's layout,

@@ -80,7 +80,7 @@ class Endpoints(NamedTuple):
         Raises:
             ValueError: they are not those of `export`.
         """
-        expected = f"Expected a SavedModel with the endpoints of export.py in {place}."
+        expected = f"Expected a SavedModel with the endpoints of air export in {place}."
         if missing := sorted(set(NAMES) - set(inputs)):
             has = ", ".join(sorted(inputs)) or "none"
             raise ValueError(f"{expected} Received: {', '.join(missing)} missing; it has: {has}.")

@@ -74,7 +74,6 @@ def write_warmup_requests(endpoints: Endpoints, folder: Path) -> None:
         endpoints: the model's.
         folder: of the SavedModel.
     """
-    from tensorflow_serving.apis import prediction_log_pb2  # slow to import
 
     def same(value, *shape):  # a tensor of one value, stored once
         return tf.make_tensor_proto(value, shape=shape)
@@ -97,13 +96,32 @@ def write_warmup_requests(endpoints: Endpoints, folder: Path) -> None:
                 "layers": objects,
             }
             for endpoint, tensors in inputs.items():
-                log = prediction_log_pb2.PredictionLog()
-                request = log.predict_log.request
-                request.model_spec.name = MODEL_NAME
-                request.model_spec.signature_name = endpoint
-                for name, tensor in tensors.items():
-                    request.inputs[name].CopyFrom(tensor)
-                writer.write(log.SerializeToString())
+                writer.write(prediction_log(endpoint, tensors))
+
+
+def prediction_log(endpoint: str, tensors: dict) -> bytes:
+    """A request to an endpoint as a serialized `tensorflow.serving.PredictionLog`.
+
+    The message's class is in tensorflow-serving-api, a large package that an export does without.
+
+    Args:
+        endpoint: its name.
+        tensors: TensorProtos by the names of the endpoint's inputs.
+    """
+    model_spec = _field(1, MODEL_NAME.encode()) + _field(3, endpoint.encode())
+    request = _field(1, model_spec)
+    for name, tensor in tensors.items():
+        request += _field(2, _field(1, name.encode()) + _field(2, tensor.SerializeToString()))
+    return _field(6, _field(1, request))
+
+
+def _field(number: int, value: bytes) -> bytes:
+    """A field of a protobuf message that is a string or a message: its number, its length, its value."""
+    prefix, length = bytes([number << 3 | 2]), len(value)
+    while length > 127:  # seven bits in each byte, the lowest first
+        prefix += bytes([length & 127 | 128])
+        length >>= 7
+    return prefix + bytes([length]) + value
 
 
 def write_server_configs(out: Path, temporary: Path) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from air_tf.extras import extra
 from air_tf.image_files import LARGEST
 from air_tf.serving.endpoints import NAMES, Endpoints
 from air_tf.serving.export import MODEL_NAME, SERVED_BATCHES
@@ -23,15 +24,17 @@ class RemoteModel(Predictor):
 
     Raises:
         ValueError: no server answers there, it does not have the model, refuses a request, or answers
-            with anything but what the model's endpoints give.
+            with anything but what the model's endpoints give; or the package's extra `serve` is missing.
     """
 
     chunk = SERVED_BATCHES[-1]  # what a server that batches takes
 
     def __init__(self, address: str, name: str = MODEL_NAME):
-        import grpc
         from google.protobuf.message import DecodeError
-        from tensorflow_serving.apis import get_model_metadata_pb2, prediction_service_pb2_grpc
+
+        with extra("serve"):
+            import grpc
+            from tensorflow_serving.apis import get_model_metadata_pb2, prediction_service_pb2_grpc
 
         self._address, self._name, self._grpc = address, name, grpc
         options = [("grpc.max_receive_message_length", LARGEST_MESSAGE)]

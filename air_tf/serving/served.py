@@ -12,11 +12,11 @@ from air_tf.serving.predictor import Predictor
 from air_tf.training.run_folder import load_model
 
 EXPORTS = Path("exports", "air")
-PRETRAINED = Path(__file__).parents[2] / "pretrained"
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
 
 
 def default_model() -> Path:
-    """The newest export in exports/air, else the model that comes with the repository.
+    """The newest export in exports/air, else the model that comes with the package.
 
     Raises:
         ValueError: there is neither.
@@ -33,6 +33,7 @@ def load(folder: str | Path) -> "AIR | ServedModel":
     Both have `infer(images)`, which gives a `Scene`, `infer_encoded(image_bytes)`, `decode` and
     `image_shape`.
 
+    >>> import numpy as np
     >>> model = load(PRETRAINED)
     >>> image = np.zeros((1, 50, 50, 1), np.float32)
     >>> image[0, 10:30, 24:27] = 1.0
