@@ -120,7 +120,7 @@ def replaced(settings: S, **changes) -> S:
 def _chosen(value, others: dict[type, type]):
     """The part itself, or the defaults of the kind to be put in its place."""
     other = others.get(type(value), type(value))
-    return value if isinstance(value, other) else other()
+    return value if type(value) is other else other()
 
 
 def _names(settings, others) -> Iterator[str]:
