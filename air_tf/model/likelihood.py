@@ -11,6 +11,7 @@ from air_tf.parts import kind, one_of
 from air_tf.validation import settings
 
 tfd = tfp.distributions
+MARGIN = 1e-3  # least probability of white and of black
 
 
 class Likelihood(keras.layers.Layer):
@@ -59,4 +60,31 @@ class Normal(Likelihood):
         return p_x.log_prob(x)
 
 
-LikelihoodSettings = one_of("likelihood", NormalSettings)
+@settings
+class BernoulliSettings:
+    """Each pixel is white with the probability that the canvas says, for images in black and white."""
+
+    likelihood: kind("bernoulli") = "bernoulli"
+
+    def make(self) -> Likelihood:
+        return Bernoulli()
+
+
+class Bernoulli(Likelihood):
+    """Pixels are independent, log p(x | canvas) = x log(canvas) + (1 - x) log(1 - canvas).
+
+    The canvas is kept within [MARGIN, 1 - MARGIN]: objects that add up may be brighter than white, and
+    black that is certain would make one grey pixel infinitely improbable. Of grey pixels, which are no
+    events of this distribution, it is the cross entropy.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.built = True
+
+    def log_prob(self, x, canvas):
+        canvas = tf.clip_by_value(canvas, MARGIN, 1.0 - MARGIN)
+        return tfd.Independent(tfd.Bernoulli(probs=canvas), reinterpreted_batch_ndims=3).log_prob(x)
+
+
+LikelihoodSettings = one_of("likelihood", NormalSettings, BernoulliSettings)

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import xlog1py, xlogy
+from scipy.stats import norm
+
+import air_tf
+from air_tf import replaced
+from air_tf.model.likelihood import MARGIN, BernoulliSettings, NormalSettings
+
+random = np.random.default_rng(0)
+
+
+def test_normal_equals_scipy_for_one_and_for_many_canvases():
+    x, canvas = random.random((2, 5, 4, 3, 1)).astype(np.float32)
+    likelihood = NormalSettings(pixel_scale=0.7).make()
+    expected = norm(canvas, 0.7).logpdf(x).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(likelihood.log_prob(x, canvas), expected, rtol=1e-5)
+    both = likelihood.log_prob(x, np.stack([canvas, x]))
+    np.testing.assert_allclose(both[0], expected, rtol=1e-5)
+    assert (both[1] > both[0]).numpy().all()
+
+
+def test_bernoulli_equals_numpy_and_is_finite_on_any_canvas():
+    x = random.integers(0, 2, (5, 4, 3, 1)).astype(np.float32)
+    canvas = random.random((5, 4, 3, 1)).astype(np.float32) * 1.5
+    canvas[0] = 0.0
+    p = np.clip(canvas.astype(np.float64), MARGIN, 1 - MARGIN)
+    expected = (xlogy(x, p) + xlog1py(1 - x, -p)).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(BernoulliSettings().make().log_prob(x, canvas), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("presence", ["enumerate", "nvil", "concrete"])
+def test_every_estimator_takes_a_bernoulli_likelihood(small_config, small_images, presence):
+    """Its bound is the Bernoulli's where all objects are certain to be there, or not to be."""
+    model = air_tf.AIR(replaced(small_config, likelihood="bernoulli", presence=presence))
+    x = tf.constant(np.round(small_images))
+    gradients, estimate = model.gradients(x, 10**6)
+    assert all(np.isfinite(gradient).all() for gradient in gradients[0])
+    unrolled = model.unroll(x, model.sample_noise(5, 10**6))
+    probs = unrolled.q_count.probs_parameter().numpy()
+    if presence == "enumerate":
+        expected = np.sum(probs * unrolled.log_px().numpy(), axis=-1)
+        np.testing.assert_allclose(estimate.terms["log_px"], expected, rtol=1e-4)
+    empty = np.sum(np.where(x.numpy() > 0.5, np.log(MARGIN), np.log1p(-MARGIN)), axis=(1, 2, 3))
+    np.testing.assert_allclose(unrolled.log_px()[:, 0], empty, rtol=1e-4)
