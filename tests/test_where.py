@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.ndimage import map_coordinates
+from scipy.stats import norm
 
-from air_tf.model.where import ScaleShiftSettings, tight_boxes
+from air_tf import AIR, load, replaced
+from air_tf.model.where import ScaleShiftSettings, TwoScalesSettings, tight_boxes
+from air_tf.serving.export import export
 
 random = np.random.default_rng(0)
 where = ScaleShiftSettings().make()
@@ -71,6 +74,60 @@ def test_windows_of_the_whole_image_and_more():
     np.testing.assert_allclose(box, [half_pixel, half_pixel, 1 - half_pixel, 1 - half_pixel], atol=1e-6)
     twice = where.windows(tf.constant([[0.5, 0.0, 0.0]]), (11, 11, 1))[0]
     np.testing.assert_allclose(twice, [-4.5 / 11, -4.5 / 11, 15.5 / 11, 15.5 / 11], atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [ScaleShiftSettings(), TwoScalesSettings()])
+def test_a_centred_window_has_its_middle_at_the_place(settings):
+    where, place = settings.make(), random.uniform(-1, 1, (6, 2)).astype(np.float32)
+    loc = where.loc + random.normal(size=(6, where.size)).astype(np.float32) * [
+        [1] + [0] * (where.size - 1)
+    ]
+    loc[:, -2:] = 0.0
+    windows = where.windows(where.centred(np.float32(loc), place), (21, 31, 1)).numpy()
+    middles = (windows[:, :2] + windows[:, 2:]) / 2 * (21, 31) - 0.5  # pixels, y and x
+    np.testing.assert_allclose(middles, pixels(place[:, ::-1], np.array([21, 31])), atol=1e-4)
+
+
+def test_two_scales_are_one_where_they_are_equal():
+    one, two = ScaleShiftSettings().make(), TwoScalesSettings().make()
+    images = random.random((2, 8, 13, 3), np.float32)
+    z_one = np.float32([[3, 0.5, -0.3], [0.1, -1.7, 1.9]])
+    z_two = z_one[:, [0, 0, 1, 2]]
+    np.testing.assert_allclose(two.constrain(z_two)[:, 2:], z_two[:, 2:])
+    for where, z in (one, z_one), (two, z_two):
+        np.testing.assert_allclose(where.constrain(z)[1, 0], 0.2)
+    z_one, z_two = one.constrain(z_one), two.constrain(z_two)
+    np.testing.assert_allclose(two.windows(z_two, (8, 13, 3)), one.windows(z_one, (8, 13, 3)), rtol=1e-6)
+    np.testing.assert_allclose(two.attend(images, z_two, 5), one.attend(images, z_one, 5), atol=1e-6)
+    np.testing.assert_allclose(
+        two.prior().log_prob(z_two)[0] - one.prior().log_prob(z_one)[0],
+        norm(3, 0.2).logpdf(3), rtol=1e-5,
+    )  # fmt: skip
+
+
+def test_two_scales_equal_scipy():
+    """A window of 1/4 of the width and half of the height."""
+    image, z_where = random.random((1, 9, 17, 1), np.float32), np.float32([[4, 2, 0.5, -0.3]])
+    where, grid = TwoScalesSettings().make(), np.linspace(-1, 1, 5)
+    glimpse = where.attend(image, z_where, 5).numpy()[0, ..., 0]
+    rows, columns = pixels((grid + 0.3) / 2, 9), pixels((grid - 0.5) / 4, 17)
+    np.testing.assert_allclose(glimpse, sample(image[0, ..., 0], rows, columns), atol=1e-5)
+    ymin, xmin, ymax, xmax = where.windows(z_where, (9, 17, 1))[0].numpy()
+    assert ymax - ymin == pytest.approx(8 / 9 / 2) and xmax - xmin == pytest.approx(16 / 17 / 4)
+
+
+def test_a_model_with_two_scales_is_served_and_saved(small_config, small_images, tmp_path):
+    model = AIR(replaced(small_config, where="two_scales", attention_units=4, embedding_filters=(2,),
+                         embedding_kernels=(3,), embedding_strides=(2,)))  # fmt: skip
+    scene = model.infer(small_images)
+    served = load(export(model, tmp_path))
+    assert served.endpoints == model.endpoints and served.endpoints.latents["where"] == 4
+    latents = {"z_what": scene.z_what, "z_where": scene.z_where}
+    np.testing.assert_allclose(served.decode(scene.counts, **latents), scene.reconstructions, atol=1e-5)
+    flat = np.array(scene.z_where)
+    flat[0, 0, 1] = 0.0
+    with pytest.raises(ValueError, match="Expected objects with scales above 0"):
+        served.decode(np.full(5, 2), z_what=scene.z_what, z_where=flat)
 
 
 def test_gradients_equal_finite_differences():

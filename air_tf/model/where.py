@@ -188,7 +188,29 @@ class ScaleShift(Where):
         return tf.concat([scale, shift - scale * place], axis=-1)
 
 
-WhereSettings = one_of("where", ScaleShiftSettings)
+@settings
+class TwoScalesSettings(ScaleShiftSettings):
+    """Width and height apart: z_where = (scale_x, scale_y, shift_x, shift_y)."""
+
+    where: kind("two_scales") = "two_scales"
+
+    def make(self) -> Where:
+        priors = self.scale_prior, self.scale_prior, self.shift_prior, self.shift_prior
+        return TwoScales(*zip(*priors), (self.min_scale, self.min_scale, -np.inf, -np.inf))
+
+
+class TwoScales(Where):
+    """z_where = (scale_x, scale_y, shift_x, shift_y): a window of any shape."""
+
+    def axes(self, z_where):
+        return Axes(*tf.unstack(z_where, axis=-1))
+
+    def centred(self, loc, place):
+        scales, shift = tf.split(loc, 2, axis=-1)
+        return tf.concat([scales, shift - scales * place], axis=-1)
+
+
+WhereSettings = one_of("where", ScaleShiftSettings, TwoScalesSettings)
 
 
 def tight_boxes(ink: tf.Tensor, threshold: float) -> tf.Tensor:
