@@ -1,10 +1,19 @@
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from scipy.signal import correlate2d
 from scipy.special import expit, softmax
 
-from air_tf.model.networks import MLP, ImageEmbedding, MLPSettings, NormalParameters, PlaceAttention
+from air_tf import AIR, replaced
+from air_tf.model.networks import (
+    MLP,
+    ConvolutionalSettings,
+    ImageEmbedding,
+    MLPSettings,
+    NormalParameters,
+    PlaceAttention,
+)
 from air_tf.model.objects import GlimpseSettings
 
 random = np.random.default_rng(0)
@@ -108,6 +117,45 @@ def test_place_of_the_attention_is_the_middle_of_what_the_features_see():
     attention.bias.set_weights([0 * one])
     place, _ = attention(only, one)
     np.testing.assert_allclose(place[0], [2 * middle[0] / 16 - 1, 2 * middle[1] / 19 - 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("glimpse_shape", [(6, 6, 1), (28, 28, 3), (9, 5, 2)])
+@pytest.mark.parametrize("filters", [(3,), (3, 4), (2, 3, 4)])
+def test_convolutional_networks_have_the_shapes_that_are_asked_for(glimpse_shape, filters):
+    networks = ConvolutionalSettings(glimpse_filters=filters, hidden_units=8)
+    glimpse = random.random((2, *glimpse_shape)).astype(np.float32)
+    assert networks.encoder(7)(glimpse).shape == (2, 7)
+    assert networks.decoder(glimpse_shape)(np.ones((2, 5), np.float32)).shape == (2, *glimpse_shape)
+
+
+def test_the_convolutional_encoder_equals_scipy():
+    glimpse = random.random((1, 8, 8, 1)).astype(np.float32)
+    encoder = ConvolutionalSettings(glimpse_filters=(3,)).encoder(5)
+    outputs = encoder(glimpse)
+    kernels, biases, weights, bias = encoder.get_weights()
+    padded = np.pad(glimpse[0, ..., 0], 1)  # of 4 pixels at strides of 2, one more on each side
+    seen = [correlate2d(padded, kernels[:, :, 0, i], "valid")[::2, ::2] for i in range(3)]
+    seen = np.maximum(np.stack(seen, axis=-1) + biases, 0)
+    np.testing.assert_allclose(outputs, seen.reshape(1, -1) @ weights + bias, rtol=1e-4, atol=1e-5)
+
+
+def test_a_convolutional_model_is_trained_and_keeps_all_its_weights(
+    small_config, small_images, tmp_path
+):
+    config = replaced(small_config, networks="convolutional", glimpse_filters=(2, 3))
+    model, other = AIR(config), AIR(config)
+    [gradients, _], _ = model.gradients(tf.constant(small_images), 5)
+    assert all(np.abs(gradient).max() > 0 for gradient in gradients)
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / "checkpoint"))
+    tf.train.Checkpoint(model=other).read(path).assert_consumed()
+    np.testing.assert_array_equal(model(small_images).z_what, other(small_images).z_what)
+
+
+def test_the_estimate_of_convolutional_weights_is_below_what_there_are(small_config):
+    for channels in (1, 3):
+        config = replaced(small_config, networks="convolutional", image_shape=(12, 10, channels))
+        weights = sum(variable.shape.num_elements() for variable in AIR(config).trainable_variables)
+        assert 0 < config.num_weights() <= weights
 
 
 def test_normal_parameters_are_relative_to_the_prior():

@@ -1,11 +1,17 @@
 """The networks, which return parameters and never sample; `Networks` are those that one can choose."""
 
+import functools
+from typing import Annotated
+
 import keras
 import numpy as np
 import tensorflow as tf
+from pydantic import Field
 
 from air_tf.parts import kind, one_of
 from air_tf.validation import Units, settings
+
+KERNEL = 4  # pixels, height and width of the convolutions on glimpses
 
 
 class MLP(keras.layers.Layer):
@@ -224,4 +230,57 @@ class MLPSettings(Networks):
         return self.hidden_units * (2 * glimpse + 3 * z_what_size + 2 * state)
 
 
-NetworksSettings = one_of("networks", MLPSettings)
+@settings
+class ConvolutionalSettings(Networks):
+    """Convolutions read and draw glimpses; the heads have one hidden layer."""
+
+    networks: kind("convolutional") = "convolutional"
+
+    hidden_units: Units = 200
+    """Width of the hidden layer in each head."""
+
+    glimpse_filters: Annotated[tuple[Units, ...], Field(min_length=1, max_length=8)] = (16, 32)
+    """Channels of each convolution of the encoder, which halves the glimpse's sides; the decoder has the
+    same the other way round."""
+
+    def head(self, outputs):
+        return MLP(self.hidden_units, outputs)
+
+    def encoder(self, outputs):
+        convolutions = [
+            keras.layers.Conv2D(filters, KERNEL, strides=2, padding="same", activation="relu")
+            for filters in self.glimpse_filters
+        ]
+        return keras.Sequential([*convolutions, keras.layers.Flatten(), keras.layers.Dense(outputs)])
+
+    def decoder(self, glimpse_shape):
+        height, width, channels = glimpse_shape
+        halvings = 2 ** len(self.glimpse_filters)
+        rows, columns = -(-height // halvings), -(-width // halvings)
+        smallest, filters = (rows, columns, self.glimpse_filters[-1]), self.glimpse_filters[-2::-1]
+        twice = functools.partial(
+            keras.layers.Conv2DTranspose, kernel_size=KERNEL, strides=2, padding="same"
+        )
+        too_much = rows * halvings - height, columns * halvings - width
+        return keras.Sequential(
+            [
+                keras.layers.Dense(rows * columns * smallest[-1], activation="relu"),
+                keras.layers.Reshape(smallest),
+                *(
+                    keras.layers.Conv2DTranspose(f, KERNEL, activation="relu", **options)
+                    for f in filters
+                ),
+                keras.layers.Conv2DTranspose(channels, KERNEL, **options),
+                keras.layers.Cropping2D(
+                    ((0, rows * halvings - height), (0, columns * halvings - width))
+                ),
+            ]
+        )
+
+    def num_weights(self, glimpse, z_what_size, state):
+        # the dense layers between code and smallest features, for three channels
+        smallest = glimpse // (3 * 4 ** len(self.glimpse_filters)) * self.glimpse_filters[-1]
+        return self.hidden_units * 2 * state + 3 * z_what_size * smallest
+
+
+NetworksSettings = one_of("networks", MLPSettings, ConvolutionalSettings)
