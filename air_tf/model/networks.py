@@ -1,6 +1,7 @@
 """The networks, which return parameters and never sample; `Networks` are those that one can choose."""
 
 import functools
+import math
 from typing import Annotated
 
 import keras
@@ -256,24 +257,18 @@ class ConvolutionalSettings(Networks):
     def decoder(self, glimpse_shape):
         height, width, channels = glimpse_shape
         halvings = 2 ** len(self.glimpse_filters)
-        rows, columns = -(-height // halvings), -(-width // halvings)
-        smallest, filters = (rows, columns, self.glimpse_filters[-1]), self.glimpse_filters[-2::-1]
+        smallest = -(-height // halvings), -(-width // halvings), self.glimpse_filters[-1]
+        too_much = smallest[0] * halvings - height, smallest[1] * halvings - width
         twice = functools.partial(
             keras.layers.Conv2DTranspose, kernel_size=KERNEL, strides=2, padding="same"
         )
-        too_much = rows * halvings - height, columns * halvings - width
         return keras.Sequential(
             [
-                keras.layers.Dense(rows * columns * smallest[-1], activation="relu"),
+                keras.layers.Dense(math.prod(smallest), activation="relu"),
                 keras.layers.Reshape(smallest),
-                *(
-                    keras.layers.Conv2DTranspose(f, KERNEL, activation="relu", **options)
-                    for f in filters
-                ),
-                keras.layers.Conv2DTranspose(channels, KERNEL, **options),
-                keras.layers.Cropping2D(
-                    ((0, rows * halvings - height), (0, columns * halvings - width))
-                ),
+                *(twice(filters, activation="relu") for filters in self.glimpse_filters[-2::-1]),
+                twice(channels),
+                keras.layers.Cropping2D(((0, too_much[0]), (0, too_much[1]))),
             ]
         )
 
