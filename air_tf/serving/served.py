@@ -39,7 +39,7 @@ def load(folder: str | Path) -> "AIR | ServedModel":
     >>> image[0, 10:30, 24:27] = 1.0
     >>> print(model.infer(image))
     image  objects  probability  tight boxes (ymin xmin ymax xmax, % of the image)
-        0        1       100.0%  20 48 60 54
+        0        1       100.0%  22 48 60 54
 
     Raises:
         ValueError: the folder is neither.
