@@ -7,10 +7,12 @@ References:
 import dataclasses
 import functools
 import json
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from air_tf import preset_folder
 from air_tf.config import ModelConfig
 from air_tf.estimators.base import Estimate
 from air_tf.estimators.bounds import Terms, Unrolled, enumerated_terms, log_weights, term_names
@@ -285,6 +287,33 @@ class AIR(Predictor, keras.Model):
             self.accuracy_metric.update_state(tf.cast(correct, tf.float32))
             results["count_accuracy"] = self.accuracy_metric.result()
         return results
+
+    @classmethod
+    def from_preset(cls, preset: str | Path, load_weights: bool = True) -> "AIR":
+        """The model of a preset, which is in KerasHub's layout.
+
+        Args:
+            preset: the name of one that comes with the package, `multi_mnist`; the folder of one; or
+                `hf://USER/NAME`, which is downloaded from Hugging Face.
+            load_weights: whether it is trained already.
+
+        Raises:
+            ValueError: there is no such preset, or it is damaged.
+        """
+        config, seed, weights = preset_folder.read(preset)
+        model = cls(config, seed)
+        if load_weights:
+            preset_folder.load_weights(model, weights)
+        return model
+
+    def save_to_preset(self, folder: str | Path) -> None:
+        """Writes the model as a preset, for `from_preset`; an earlier one in the folder is replaced.
+
+        Raises:
+            ValueError: the folder is a file.
+            OSError: it cannot be written; an earlier preset stays as it was.
+        """
+        preset_folder.save(self, folder)
 
     def get_config(self):
         return {**super().get_config(), "config": dataclasses.asdict(self.config), "seed": self.seed}

@@ -19,11 +19,19 @@ class ExportConfig:
     out: str = str(EXPORTS)
     """Folder of all versions."""
 
+    preset: str = ""
+    """Folder to write the model to as a preset as well: its config and weights, to train on from
+    (default: none)."""
+
 
 parse = functools.partial(cli.parse, ExportConfig)
 
 
 def main(config: ExportConfig) -> None:
-    version = export(load_model(config.run), config.out)
+    model = load_model(config.run)
+    if config.preset:
+        model.save_to_preset(config.preset)
+        print(f"The preset: {config.preset}")
+    version = export(model, config.out)
     print(f"To serve it:\n{docker_command(version.parent)}")
     print(version)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from air_tf import preset_folder
 from air_tf.air import AIR
 from air_tf.paths import expand
 from air_tf.serving import versions
@@ -28,9 +29,9 @@ def default_model() -> Path:
 
 
 def load(folder: str | Path) -> "AIR | ServedModel":
-    """A trained model, by the folder of its run or of its SavedModel.
+    """A trained model, by the folder of its SavedModel, of its preset or of its run.
 
-    Both have `infer(images)`, which gives a `Scene`, `infer_encoded(image_bytes)`, `decode` and
+    All have `infer(images)`, which gives a `Scene`, `infer_encoded(image_bytes)`, `decode` and
     `image_shape`.
 
     >>> import numpy as np
@@ -42,11 +43,14 @@ def load(folder: str | Path) -> "AIR | ServedModel":
         0        1       100.0%  22 48 60 54
 
     Raises:
-        ValueError: the folder is neither.
+        ValueError: the folder is none of these.
     """
-    if (expand(folder) / "config.json").is_file():
-        return load_model(folder)
-    return ServedModel(folder)
+    path = expand(folder)
+    if preset_folder.is_preset(path) and not versions.versions(path):
+        return AIR.from_preset(path)
+    if (path / "config.json").is_file() and not preset_folder.is_preset(path):
+        return load_model(path)
+    return ServedModel(path)
 
 
 class ServedModel(Predictor):

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from air_tf import drawing
+from air_tf import drawing, preset_folder
 from air_tf.air import AIR
 from air_tf.config import Config
 from air_tf.data.base import Dataset
@@ -22,6 +22,7 @@ from air_tf.evaluation.evaluate import evaluate, infer_all
 from air_tf.evaluation.glimpses import glimpses_and_recons
 from air_tf.model.where import ScaleShiftSettings
 from air_tf.parts import flat, replaced
+from air_tf.paths import expand, shown
 from air_tf.training import run_folder
 from air_tf.training.trainer import Trainer, is_chief, make_strategy
 
@@ -72,6 +73,9 @@ def train(config: Config) -> tuple[Path, dict]:
     check_batch_size(config.training.batch_size, strategy.num_replicas_in_sync)
     images = dataset.compose if config.training.fresh_images else dataset.splits["train"].images
     trainer = Trainer(config, images, strategy)  # before anything is written: it may refuse the config
+    source = None
+    if config.training.init_from and not config.run.resume:
+        source = source_model(config)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         # All workers of a strategy compute the same; only the chief's files are kept.
@@ -84,6 +88,8 @@ def train(config: Config) -> tuple[Path, dict]:
         if resume and run_folder.restore(trainer.checkpoint, resume):
             print(f"Going on from step {trainer.step:,} of {folder}.", flush=True)
         else:
+            if source is not None:
+                print(initialise(trainer.model, source, config.training.init_from), flush=True)
             print(f"Training {config.training.steps:,} steps in {folder}.", flush=True)
         try:
             with tf.summary.create_file_writer(str(folder)).as_default():
@@ -107,6 +113,33 @@ def train(config: Config) -> tuple[Path, dict]:
         drawing.samples_picture(rows, config.model.image_shape[1]).save(folder / "samples.png")
         run_folder.write_json(results, folder / "metrics.json")
         return folder, results
+
+
+def source_model(config: Config) -> AIR:
+    """The model that training starts from.
+
+    Raises:
+        ValueError: it is neither a preset nor a run, or takes images of another size.
+    """
+    place = config.training.init_from
+    is_run = expand(place).is_dir() and not preset_folder.is_preset(expand(place))
+    source = run_folder.load_model(place) if is_run else AIR.from_preset(place)
+    ours, theirs = (
+        "{} x {} pixels with {} channels".format(*m.image_shape) for m in (config.model, source)
+    )
+    if ours != theirs:
+        raise ValueError(
+            f"Expected a model for images of {ours} to start from. Received: {shown(place)}, which is "
+            f"for {theirs}."
+        )
+    return source
+
+
+def initialise(model: AIR, source: AIR, place: str) -> str:
+    """Gives the model the source's weights, and says which ones it could not use."""
+    used, others = preset_folder.copy_weights(source, model)
+    left = f"; not used, since it has others there: {', '.join(others)}" if others else ""
+    return f"Starting from {used} of {used + len(others)} weights of {shown(place)}{left}."
 
 
 def check_labels_and_digits(config: Config, dataset: Dataset) -> None:

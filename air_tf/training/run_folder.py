@@ -34,7 +34,7 @@ CHECKPOINTS_KEPT = 3
 # Settings that a resumed run may change, besides where its data is: how long to train, how often to look
 FREE = {
     "steps", "steps_per_call", "evaluate_every", "evaluation_images", "checkpoint_every",
-    "stop_at_accuracy",
+    "stop_at_accuracy", "init_from",
 }  # fmt: skip
 
 

@@ -25,6 +25,10 @@ class TrainingConfig:
     learning_rate_schedule: Literal["cosine", "constant"] = "cosine"
     """cosine: falls to 0 over all steps."""
 
+    init_from: Text = ""
+    """A preset (its name, its folder or hf://USER/NAME) or the folder of a run to start from, instead of
+    from random weights: fine-tuning. Weights of another shape or that the model lacks are left out."""
+
     fresh_images: bool = False
     """Compose every training batch anew from the training digits, instead of the data set's images. It
     is more data than published figures are trained on: not to be set beside them."""
