@@ -73,9 +73,7 @@ def train(config: Config) -> tuple[Path, dict]:
     check_batch_size(config.training.batch_size, strategy.num_replicas_in_sync)
     images = dataset.compose if config.training.fresh_images else dataset.splits["train"].images
     trainer = Trainer(config, images, strategy)  # before anything is written: it may refuse the config
-    source = None
-    if config.training.init_from and not config.run.resume:
-        source = source_model(config)
+    source = source_model(config)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         # All workers of a strategy compute the same; only the chief's files are kept.
@@ -115,13 +113,15 @@ def train(config: Config) -> tuple[Path, dict]:
         return folder, results
 
 
-def source_model(config: Config) -> AIR:
-    """The model that training starts from.
+def source_model(config: Config) -> AIR | None:
+    """The model that training starts from; None to start from random weights, or from a checkpoint.
 
     Raises:
         ValueError: it is neither a preset nor a run, or takes images of another size.
     """
-    place = config.training.init_from
+    place, resume = config.training.init_from, config.run.resume
+    if not place or (resume and run_folder.checkpoint_steps(run_folder.folder_to_resume(config))):
+        return None
     is_run = expand(place).is_dir() and not preset_folder.is_preset(expand(place))
     source = run_folder.load_model(place) if is_run else AIR.from_preset(place)
     ours, theirs = (
