@@ -104,9 +104,9 @@ class AIR(Predictor, keras.Model):
 
         Args:
             x: images, `(B, H, W, C)`.
-            noise: of `samples` times B.
+            noise: for `samples` times B images.
             train_step: that the prior over counts is of; None: outside of training.
-            samples: of each image; they come one after the other.
+            samples: how many per image; those of an image follow each other.
 
         Returns:
             `Unrolled`, of batch size `samples` times B.
@@ -192,8 +192,8 @@ class AIR(Predictor, keras.Model):
 
         Args:
             x: images, `(B, H, W, C)`.
-            noise: of `samples` times B.
-            samples: of each image.
+            noise: for `samples` times B images.
+            samples: how many per image.
 
         Returns:
             `(B, samples)` each: with the count summed out, and sampled, as in published bounds.
@@ -246,7 +246,7 @@ class AIR(Predictor, keras.Model):
 
         Args:
             x: images, `(B, H, W, C)`.
-            noise: of `estimator.samples` times B.
+            noise: for `estimator.samples` times B images.
             train_step: int scalar, training steps done so far.
         """
         unrolled = self.unroll(x, noise, train_step, self.estimator.samples)
@@ -325,5 +325,5 @@ class AIR(Predictor, keras.Model):
 
 
 def _of_counts(canvases: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    """Of `(N + 1, B, H, W, C)` the image with the first `counts (B,)` objects: `(B, H, W, C)`."""
+    """The images with the first `counts (B,)` objects, `(B, H, W, C)`, out of `(N + 1, B, H, W, C)`."""
     return tf.gather(tf.transpose(canvases, [1, 0, 2, 3, 4]), counts, batch_dims=1)

@@ -29,10 +29,10 @@ class ModelConfig:
     """The model (Eslami et al. 2016, section 2) and how its count is inferred."""
 
     image_shape: Annotated[tuple[Side, Side, Literal[1, 3]], tyro.conf.Suppress] = (50, 50, 1)
-    """(height, width, channels) in pixels: the data set's."""
+    """(height, width, channels) in pixels, which the data set decides."""
 
     preparation: Annotated[Preparation, tyro.conf.Suppress] = Preparation()
-    """How picture files become images: the data set's."""
+    """How picture files become images, which the data set decides."""
 
     max_objects: Objects = 3
     """N, the most objects in an image: the number of steps that are unrolled."""

@@ -50,7 +50,7 @@ def draw_boxes(picture: Image.Image, boxes: np.ndarray) -> Image.Image:
 
 
 def side_by_side(pictures: list[Image.Image], columns: int) -> Image.Image:
-    """Pictures of one size, `columns` in a row."""
+    """Pictures of one size in a grid, `columns` per row."""
     width, height = (size + MARGIN for size in pictures[0].size)
     rows, columns = -(-len(pictures) // columns), min(columns, len(pictures))
     sheet = Image.new("RGB", (columns * width - MARGIN, rows * height - MARGIN), BACKGROUND)

@@ -59,7 +59,7 @@ def choices(settings: type) -> dict[str, Kinds]:
 
 
 def owners(settings: type) -> dict[str, dict[str, list[str]]]:
-    """Which kinds of which selector the settings belong to that not every choice has.
+    """Which kinds of which selector have a setting that other kinds lack.
 
     Returns:
         By the setting's name: the selector's name to the kinds.

@@ -25,7 +25,7 @@ class Preparation:
     """What is done to the greys of a picture."""
 
     dark_objects: bool = False
-    """Whether picture files have dark objects on a light ground, so are inverted."""
+    """Whether picture files have dark objects on a light ground, and so are inverted."""
 
     subtract_ground: bool = False
     """Whether the border's median colour is taken off picture files."""

@@ -78,7 +78,7 @@ def test_resuming_another_config_says_which_field(config):
 
 def test_resuming_on_other_digits_is_refused(config):
     begin(config)
-    with pytest.raises(ValueError, match="Expected the digits or pictures with which"):
+    with pytest.raises(ValueError, match="Expected the digits or pictures that"):
         reopen(changed(config, "run", resume=True), "others")
 
 

@@ -55,7 +55,7 @@ def open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
 
 
 class Header(NamedTuple):
-    """What an array in an npz file is said to be."""
+    """What the header of an array in an npz file says."""
 
     shape: tuple[int, ...]
     dtype: np.dtype

@@ -22,7 +22,7 @@ from air_tf.paths import shown
 from air_tf.validation import read_json
 
 COUNTS, BOXES = "counts.csv", "boxes.json"
-MOST_OBJECTS = 1_000  # in one picture: the evaluation's tables have a row for each count
+MOST_OBJECTS = 1_000  # in one picture: the evaluation's tables have one row per count
 MOST_IN_COCO = 1_000_000  # images or annotations of a file; COCO's own has 860,001
 MOST_BYTES = 64 * 2**20  # of a file with labels; COCO's own validation set has 20 MB
 FARTHEST = 1e6  # pixels of a coordinate, beyond any picture's side

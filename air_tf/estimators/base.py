@@ -23,14 +23,14 @@ class Estimator(keras.layers.Layer):
     its first `estimate`.
     """
 
-    samples = 1  # of the latents, for each image
+    samples = 1  # of the latents per image
     warm_start_steps = 0  # in which the count does not mean anything yet
 
     def estimate(self, unrolled: Unrolled, train_step) -> Estimate:
         """What to maximise, and the bound's terms.
 
         Args:
-            unrolled: `Unrolled`, of each image `samples` times in a row.
+            unrolled: `Unrolled`, in which each image occurs `samples` times, one after the other.
             train_step: int scalar, training steps done so far.
         """
         raise NotImplementedError

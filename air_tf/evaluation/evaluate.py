@@ -52,7 +52,7 @@ def _parts(split: Split):
 
 
 def evaluate(model: AIR, split: Split) -> Evaluation:
-    """What is looked at while training: counts, boxes, errors, the ELBO from always the same sample."""
+    """What is measured while training; the ELBO is always of the same sample of the latents."""
     scene = infer_all(model, split)
     errors = [
         metrics.pixel_mse(part.float_images(), scene.reconstructions[start : start + BATCH_SIZE])
@@ -63,7 +63,7 @@ def evaluate(model: AIR, split: Split) -> Evaluation:
 
 
 def count_metrics(scene: Scene, split: Split) -> dict:
-    """Of counts and boxes, on the images that have them; of no image: None."""
+    """Metrics of counts and boxes, on the images that have them; None where no image has any."""
     found = np.bincount(scene.counts, minlength=scene.boxes.shape[1] + 1) / len(scene.counts)
     result = {
         "mean_count": float(scene.counts.mean()),
@@ -142,7 +142,7 @@ def evaluate_fully(
 
 
 def labelled_metrics(scene: Scene, split: Split) -> dict:
-    """What takes longer, of the images that have counts and boxes."""
+    """Metrics of the images that have counts and boxes, which take longer to compute."""
     labelled, boxed = split.labelled(), split.boxed()
     result = {}
     if labelled.any():
@@ -166,7 +166,7 @@ def importance_bounds(
     Args:
         model: `AIR`.
         split: images.
-        num_samples: K, of each image.
+        num_samples: K, the samples per image.
         seed: of the samples.
         show_progress: on the terminal.
 

@@ -23,7 +23,7 @@ BY_COUNT = "count_accuracy_by_count"
 
 
 def progress(images, canvases, boxes, glimpses, glimpse_recons, scores, counts, titles=None) -> Figure:
-    """How each image was inferred, a row an image: the input, then step by step.
+    """How each image was inferred, one row per image: the input, then step by step.
 
     Args:
         images: `(B, H, W, C)`.
@@ -194,7 +194,7 @@ def picture_grid(images: np.ndarray, columns: int = 8) -> Figure:
 
     Args:
         images: `(B, H, W, C)`.
-        columns: images in a row.
+        columns: images per row.
 
     Returns:
         The figure; its axes are the images in order.

@@ -26,7 +26,7 @@ class RhoSchedule:
     """Training steps from start to end."""
 
     coordinate: Literal["probability", "log_probability", "log_odds"]
-    """What changes linearly: of rho, or of rho / (1 - rho)."""
+    """What changes linearly: rho, its logarithm, or the logarithm of rho / (1 - rho)."""
 
     hold: int = 0
     """Steps before it begins."""

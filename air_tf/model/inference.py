@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
     @property
     def samples(self) -> dict[str, tf.Tensor]:
-        """Of the latents, `(B, size)` each."""
+        """The samples of the latents, `(B, size)` each."""
         return {name: latent.sample for name, latent in self.latents.items()}
 
 
@@ -48,7 +48,7 @@ class InferenceSettings:
     """Width of the image's embedding."""
 
     embedding_filters: tuple[Units, ...] = ()
-    """Channels of each convolution under the embedding (default: none, it sees the pixels)."""
+    """Channels of each convolution under the embedding (default: none, so it sees the pixels)."""
 
     embedding_kernels: tuple[Kernel, ...] = ()
     """Height and width of each convolution's kernels, in pixels."""
@@ -57,8 +57,8 @@ class InferenceSettings:
     """Pixels from one place of each convolution's kernels to the next."""
 
     attention_units: Annotated[int, Field(ge=0, le=65_536)] = 0
-    """Width of an attention over the convolutions' places, which then proposes where an object is
-    (default: 0, the recurrent state alone does)."""
+    """Width of an attention over the convolutions' places, which then proposes where an object is.
+    0: no attention; the recurrent state alone proposes."""
 
     mean_shifts: Annotated[int, Field(ge=0, le=1000)] = 3
     """How many times the attention is drawn together around its mean place."""
@@ -109,7 +109,7 @@ class Inference(keras.layers.Layer):
 
     Call arguments:
         x: images, `(B, H, W, C)` float32 in [0, 1].
-        noise: standard normal, of each of the object's latents.
+        noise: standard normal noise for each of the object's latents.
         prev: `State` of the previous step.
         objects: what is inferred and drawn.
         composition: how it is drawn.

@@ -39,7 +39,7 @@ class MLP(keras.layers.Layer):
 
 
 def receptive_field(kernels, strides) -> tuple[int, int]:
-    """Of convolutions in a row: pixels that one place sees, and pixels from one place to the next."""
+    """How many pixels one place of stacked convolutions sees, and how many lie between two places."""
     field, stride = 1, 1
     for kernel, step in zip(kernels, strides):
         field += (kernel - 1) * stride
@@ -54,7 +54,7 @@ class ImageEmbedding(keras.layers.Layer):
         units: width of the embedding.
         filters: channels of each convolution.
         kernels: height and width of each one's kernels, in pixels.
-        strides: of each, in pixels.
+        strides: the stride of each one, in pixels.
 
     Call arguments:
         image: `(B, H, W, C)`.
@@ -97,8 +97,8 @@ class PlaceAttention(keras.layers.Layer):
         units: width of keys, queries and what is seen.
         mean_shifts: how many times.
         image_shape: `(height, width, channels)` of the image.
-        kernels: of the embedding's convolutions.
-        strides: of the embedding's convolutions.
+        kernels: those of the embedding's convolutions, in pixels.
+        strides: those of the embedding's convolutions, in pixels.
 
     Call arguments:
         features: `(B, rows, columns, channels)`.

@@ -31,7 +31,7 @@ class Objects(keras.layers.Layer):
     sizes: dict[str, int]
 
     def priors(self) -> dict[str, tfd.Distribution]:
-        """p(z_i), of each latent, the same for every object."""
+        """The prior p(z_i) of each latent, which is the same for every object."""
         raise NotImplementedError
 
     def infer(

@@ -120,7 +120,7 @@ def predict(model, paths: list[Path], config: PredictConfig, folder: Path) -> Do
     except BaseException:
         if done.predicted:
             kept = (
-                f"{sum(done):,} of {total:,} pictures are done, with which the same command will go on."
+                f"{sum(done):,} of {total:,} pictures are done; the same command will go on from there."
             )
             print(kept, file=sys.stderr)
         else:

@@ -19,7 +19,7 @@ QUOTED_STARTS = tuple("=+-@\t\r\n'")  # of text, in a table: spreadsheets comput
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What the model sees in one file; of a file that was skipped, only the name."""
+    """What the model sees in one file. A file that was skipped has only its name."""
 
     file: str
     skipped: bool = False

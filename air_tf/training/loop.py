@@ -250,8 +250,8 @@ def write_scalars(prefix: str, values: dict, step: int) -> None:
 
 
 def draw_samples(model: AIR, split: Split) -> np.ndarray:
-    """The scenes of the split's first images, a row each, of which only the first is an empty one;
-    without labels those of the first images, then of the worst reconstructed."""
+    """Pictures of the scenes of the split's first images, at most one of them empty. Without labels they
+    are those of the first images, then those of the worst reconstructed."""
     chosen = [*np.flatnonzero(split.counts == 0)[:1], *np.flatnonzero(split.counts)][:SAMPLE_IMAGES]
     if not split.labelled().any():
         recons = infer_all(model, split).reconstructions

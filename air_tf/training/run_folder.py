@@ -190,7 +190,7 @@ def check_same_config(config: Config, fingerprint: str, folder: Path) -> None:
     record = read_config(folder)
     if record.digits_fingerprint != fingerprint:
         raise ValueError(
-            f"Expected the digits or pictures with which {folder} was started. Received: others."
+            f"Expected the digits or pictures that {folder} was started with. Received: others."
         )
     done = max(checkpoint_steps(folder), default=0)
     if config.training.steps < done:
@@ -200,7 +200,7 @@ def check_same_config(config: Config, fingerprint: str, folder: Path) -> None:
         )
     for name, was, value in differences(record, config, FREE | config.data.places):
         raise ValueError(
-            f"Expected {name}={was!r}, with which {folder} was started. Received: {name}={value!r}."
+            f"Expected {name}={was!r}, which {folder} was started with. Received: {name}={value!r}."
         )
 
 

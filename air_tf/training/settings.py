@@ -64,8 +64,8 @@ class RunConfig:
         "", "multi_mnist", "omniglot", "extrapolation", "interpolation", "representation",
         "two_digits", "five_digits", "nine_digits",
     ] = ""  # fmt: skip
-    """Where the defaults of all other flags come from (default: the data set's); --preset NAME --help
-    shows them."""
+    """A preset gives the defaults of all other flags (default: the data set's own preset).
+    --preset NAME --help shows them."""
 
     runs_dir: Text = "runs"
     """Folder of all runs: the one to give to tensorboard --logdir."""
