@@ -103,14 +103,16 @@ def progress(model: Predictor, scene: Scene, split: Split, chosen: np.ndarray):
     return plots.progress(images, drawn, seen.boxes, glimpses, recons, seen.scores, seen.counts, titles)
 
 
-def traversal(model: Predictor, scene: Scene):
-    """What the first object found turns into along the dimensions of its code that vary most.
+def code_of(scene: Scene) -> tuple[str, np.ndarray]:
+    """The name and the values, `(S, N, D)`, of the latent that has the most numbers: an object's code."""
+    return max(scene.latents.items(), key=lambda item: item[1].shape[-1])
 
-    The code is the last latent that is inferred.
-    """
+
+def traversal(model: Predictor, scene: Scene):
+    """What the first object found turns into along the dimensions of its code that vary most."""
     present = np.arange(scene.boxes.shape[1]) < scene.counts[:, None]
     image, step = np.argwhere(present)[0] if present.any() else (0, 0)
-    name, codes = list(scene.latents.items())[-1]
+    name, codes = code_of(scene)
     spread = (codes[present] if present.any() else codes[:, 0]).var(axis=0)
     dimensions = np.argsort(-spread)[:TRAVERSED]
     of_one = scene.part(np.full(len(dimensions) * len(TRAVERSAL), image))
@@ -169,7 +171,7 @@ def write_projector(scene: Scene, split: Split, folder: Path) -> int:
     if not len(labels):
         return 0
     glimpses = crops(split[image_of].float_images(), scene.boxes[image_of, step_of])
-    _, codes = list(scene.latents.items())[-1]
+    _, codes = code_of(scene)
     rows = (f"{label}\t{step + 1}\t{i}" for i, step, label in zip(image_of, step_of, labels))
     target = folder / "projector"
     target.mkdir(exist_ok=True)
