@@ -42,9 +42,9 @@ def test_generalisation(tmp_path, cache_dir):
     ]
     assert all(sum(r["unseen_counted_as"].values()) == 40 and r["steps"] == 4 for r in rows)
     configs = [cli.parse_run(r["flags"].split()).model for r in rows]
-    assert [c.difference for c in configs] == [False, True, True]
-    assert [c.attention_units > 0 for c in configs] == [False, False, True]
-    assert [c.warm_start_steps > 0 for c in configs] == [True, False, False]
+    assert [c.inference.difference for c in configs] == [False, True, True]
+    assert [c.inference.attention_units > 0 for c in configs] == [False, False, True]
+    assert [c.estimator.warm_start_steps > 0 for c in configs] == [True, False, False]
 
 
 @pytest.mark.slow

@@ -19,8 +19,6 @@ from air_tf.model.networks import MLP, ImageEmbedding
 from air_tf.parts import kind
 from air_tf.validation import Rate, Units, settings
 
-BASELINE_CLIP = 100.0  # largest global norm of the baseline's gradient
-
 
 @settings
 class NVILSettings:
@@ -33,6 +31,9 @@ class NVILSettings:
 
     baseline_learning_rate: Rate = 1e-3
     """Adam's learning rate of the baseline, constant (Eslami et al. 2016)."""
+
+    baseline_clip: Annotated[float, Field(ge=1e-6, le=1e12)] = 100.0
+    """Largest global norm of the baseline's gradient."""
 
     signal_centring: bool = True
     """Subtract a running mean from the learning signal."""
@@ -99,7 +100,7 @@ class NVIL(Estimator):
         self.settings = settings
         self.baseline = Baseline(settings.baseline_units)
         # Keras clips before it adds up the replicas' gradients, so each has its share of the norm
-        clip = BASELINE_CLIP / tf.distribute.get_strategy().num_replicas_in_sync
+        clip = settings.baseline_clip / tf.distribute.get_strategy().num_replicas_in_sync
         self.optimizer = keras.optimizers.Adam(settings.baseline_learning_rate, global_clipnorm=clip)
         average = {"shape": (), "trainable": False, "aggregation": "mean"}
         self.signal_mean = self.add_weight(name="signal_mean", initializer="zeros", **average)

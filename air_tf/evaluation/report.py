@@ -104,7 +104,7 @@ def progress(model: Predictor, scene: Scene, split: Split, chosen: np.ndarray):
 
 
 def code_of(scene: Scene) -> tuple[str, np.ndarray]:
-    """The name and the values, `(S, N, D)`, of the latent that has the most numbers: an object's code."""
+    """The name and the values, `(S, N, D)`, of the largest latent, which is an object's code."""
     return max(scene.latents.items(), key=lambda item: item[1].shape[-1])
 
 
