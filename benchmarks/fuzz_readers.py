@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import io
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -207,16 +208,17 @@ def progress(folder: Path) -> Reader:
 
 def manifest(folder: Path) -> Reader:
     """The list of what lies in a folder of results, which is only trusted with what it lists rightly."""
-    out, precious = folder / "out", folder / "precious.txt"
+    out, finished, precious = folder / "out", folder / "finished", folder / "precious.txt"
     precious.write_text("mine")
-    with writing(out, "fuzz") as unfinished:
+    with writing(finished, "fuzz") as unfinished:
         (unfinished / RESULT / "a.txt").write_text("a")
-    path = next(out.glob("*/manifest.json"))
-    original = json.loads(path.read_text())
+    path = next(finished.glob("*/manifest.json")).relative_to(finished)
+    original = json.loads((finished / path).read_text())
 
     def read(data: bytes):
-        (out / "a.txt").write_text("a")
-        path.write_bytes(data)
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(finished, out)
+        (out / path).write_bytes(data)
         try:
             with writing(out, "fuzz") as unfinished:
                 (unfinished / RESULT / "a.txt").write_text("a")
