@@ -133,7 +133,10 @@ def write_results(rows: list[dict], folder: Path) -> None:
         }
         for row in rows
     ]
-    text = f"# Generated input\n\nWritten by `python -m benchmarks.fuzz`.\n\n{markdown(table)}"
+    text = (
+        "# Generated input\n\nWritten by `python -m benchmarks.fuzz`, with `--cases` as in the table.\n\n"
+        f"{markdown(table)}"
+    )
     (folder / "fuzz.md").write_text(text)
 
 
