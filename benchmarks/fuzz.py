@@ -134,7 +134,8 @@ def write_results(rows: list[dict], folder: Path) -> None:
         for row in rows
     ]
     text = (
-        "# Generated input\n\nWritten by `python -m benchmarks.fuzz`, with `--cases` as in the table.\n\n"
+        "# Generated input\n\n"
+        "Written by `python -m benchmarks.fuzz`, with `--cases` as in the table.\n\n"
         f"{markdown(table)}"
     )
     (folder / "fuzz.md").write_text(text)
