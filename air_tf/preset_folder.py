@@ -165,7 +165,7 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     found: dict[str, h5py.Dataset] = {}
 
     def note(name, item):
-        if isinstance(item, h5py.Dataset) and not name.startswith(("optimizer", "estimator/optimizer")):
+        if isinstance(item, h5py.Dataset) and "optimizer" not in name.split("/"):
             found[name] = item
 
     file.visititems(note)

@@ -35,6 +35,12 @@ def draw(folder, number=20, size=(60, 40), ground=200, ink=40):
     return corners
 
 
+SMALL = {
+    "max_objects": 2, "glimpse_size": 12, "z_what_size": 4, "embedding_units": 8, "lstm_units": 8,
+    "hidden_units": 8,
+}  # fmt: skip
+
+
 def write_boxes(folder, corners, number=20):
     images = [{"id": i, "file_name": f"{i:02}.png"} for i in range(number)]
     annotations = [
@@ -250,15 +256,7 @@ def test_what_does_not_go_together_is_refused(tmp_path):
 @pytest.mark.usefixtures("eagerly")
 def test_a_run_without_labels_says_null_and_its_model_takes_files(config, folder, tmp_path):
     draw(folder)
-    model = replaced(
-        ModelConfig(),
-        max_objects=2,
-        glimpse_size=12,
-        z_what_size=4,
-        embedding_units=8,
-        lstm_units=8,
-        hidden_units=8,
-    )
+    model = replaced(ModelConfig(), **SMALL)
     training = TrainingConfig(steps=4, batch_size=8, evaluate_every=2, checkpoint_every=4)
     run = RunConfig(runs_dir=str(tmp_path / "runs"))
     run_folder, metrics = train(Config(config, model, training, run))
@@ -279,15 +277,7 @@ def test_a_run_without_labels_says_null_and_its_model_takes_files(config, folder
 @pytest.mark.usefixtures("eagerly")
 def test_what_can_be_seen_without_labels_is_shown(config, folder, tmp_path):
     draw(folder)
-    model = replaced(
-        ModelConfig(),
-        max_objects=2,
-        glimpse_size=12,
-        z_what_size=4,
-        embedding_units=8,
-        lstm_units=8,
-        hidden_units=8,
-    )
+    model = replaced(ModelConfig(), **SMALL)
     training = TrainingConfig(steps=2, batch_size=8)
     run_folder, _ = train(Config(config, model, training, RunConfig(runs_dir=str(tmp_path / "runs"))))
     # the data set's settings are the run's

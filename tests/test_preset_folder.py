@@ -127,8 +127,11 @@ def test_a_preset_on_hugging_face_is_downloaded(preset, monkeypatch):
         AIR.from_preset("hf://someone/air")
 
 
-def test_training_starts_from_a_presets_weights(small_config, small_images, preset):
-    source, target = AIR.from_preset(preset), AIR(small_config)
+@pytest.mark.parametrize("presence", ["enumerate", "nvil"])
+def test_training_starts_from_a_presets_weights(small_config, small_images, presence):
+    """Of an estimator with an optimizer of its own, that one begins anew."""
+    config = replaced(small_config, presence=presence)
+    source, target = AIR(config), AIR(config)
     line = initialise(target, source, "here")
     np.testing.assert_array_equal(target.infer(small_images).z_what, source.infer(small_images).z_what)
     assert line == f"Starting from {len(target.weights)} of {len(target.weights)} weights of here."

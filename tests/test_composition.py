@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from air_tf.model.composition import Add, Composition, Layer
+from air_tf.model.networks import MLPSettings
+from air_tf.model.objects import GlimpseSettings
+
+random = np.random.default_rng(0)
+
+
+class Over(Composition):
+    """A later object hides what is behind it, as far as it is opaque."""
+
+    uses_alpha = True
+
+    def add(self, canvas, layer, presence=None):
+        alpha = layer.alpha if presence is None else presence * layer.alpha
+        colour = layer.colour if presence is None else presence * layer.colour
+        return Layer(colour + (1.0 - alpha) * canvas.colour)
+
+
+def drawn(*shape):
+    return tf.constant(random.random(shape), tf.float32)
+
+
+@pytest.fixture
+def layers():
+    return [Layer(drawn(2, 4, 3, 1), drawn(2, 4, 3, 1)) for _ in range(3)]
+
+
+def test_objects_add_up(layers):
+    background, add = Layer(drawn(2, 4, 3, 1)), Add()
+    expected = np.cumsum([background.colour, *(layer.colour for layer in layers)], axis=0)
+    np.testing.assert_allclose(add.canvases(background, layers), expected, rtol=1e-6)
+    presence = np.float32([[1, 0, 0.25], [0, 1, 1]])
+    by_object = presence.T[..., None, None, None] * np.stack([layer.colour for layer in layers])
+    composed = add.compose(background, layers, tf.constant(presence))
+    np.testing.assert_allclose(composed, background.colour + by_object.sum(axis=0), rtol=1e-6)
+    masks = add.masks(layers, tf.constant(presence))
+    np.testing.assert_allclose(masks, np.moveaxis(by_object[..., 0], 0, 1), rtol=1e-6)
+
+
+def test_a_composition_says_only_how_one_object_is_added(layers):
+    """Canvases and what is there in part follow, for objects that hide each other too."""
+    background, over = Layer(drawn(2, 4, 3, 1)), Over()
+    canvases = over.canvases(background, layers).numpy()
+    for before, after, layer in zip(canvases, canvases[1:], layers):
+        np.testing.assert_allclose(after, layer.colour + (1 - layer.alpha) * before, rtol=1e-5)
+    none, everything = (tf.fill((2, 3), value) for value in (0.0, 1.0))
+    np.testing.assert_allclose(over.compose(background, layers, none), background.colour, rtol=1e-6)
+    np.testing.assert_allclose(over.compose(background, layers, everything), canvases[-1], rtol=1e-5)
+
+
+def test_glimpses_say_how_opaque_they_are_where_a_composition_asks():
+    """Colour is what an object looks like on black, so it is nowhere brighter than it is opaque."""
+    settings = GlimpseSettings(glimpse_size=6, z_what_size=4)
+    objects = settings.make(MLPSettings(hidden_units=8), (12, 10, 3), Over.uses_alpha)
+    where = tf.constant([[3.0, 0.0, 0.0]] * 2)
+    layer = objects.draw({"where": where, "what": drawn(2, 4)})
+    assert layer.colour.shape == (2, 12, 10, 3) and layer.alpha.shape == (2, 12, 10, 1)
+    assert (layer.colour <= layer.alpha + 1e-6).numpy().all()
+    np.testing.assert_array_equal(layer.ink, layer.alpha[..., 0])
+    assert float(tf.reduce_max(layer.alpha)) > 0 and float(layer.alpha[0, 0, 0, 0]) == 0
