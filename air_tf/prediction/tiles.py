@@ -169,23 +169,18 @@ def merged(grid: Grid, objects: Objects) -> Objects:
         objects: what `Grid.objects_in` gives for all of them.
     """
     borders = grid.borders(objects.tiles)
-    inside = np.concatenate(
-        [objects.tight[:, :2] - borders[:, :2], borders[:, 2:] - objects.tight[:, 2:]], axis=1
-    ).min(axis=1)
-    cut = inside <= CUT * grid.side
-    depth = np.concatenate(
-        [_centres(objects.tight) - borders[:, :2], borders[:, 2:] - _centres(objects.tight)], axis=1
-    ).min(axis=1)
+    cut = _room(objects.tight, borders) <= CUT * grid.side
+    depth = _room(np.tile(_centres(objects.tight), 2), borders)
     order = np.lexsort((-objects.scores, -depth, cut))  # whole before cut, then far inside, then sure
     ranked = objects.part(order)
-    kept = np.ones(len(order), bool)
+    tiles, kept = ranked.tiles.tolist(), np.ones(len(order), bool)
     for better, worse in _twins(ranked.tight, ranked.tiles, cut[order]):
-        stands_for = set()  # tiles whose view of the object is found
+        matched = set()  # tiles whose whole view of the object is found
         for other, piece in worse if kept[better] else ():
-            tile = ranked.tiles[other]
-            if kept[other] and (piece or tile not in stands_for):
+            if kept[other] and (piece or tiles[other] not in matched):
                 kept[other] = False
-                stands_for |= set() if piece else {tile}
+                if not piece:
+                    matched.add(tiles[other])
     found = ranked.part(kept)
     return found.part(np.lexsort(found.tight.T[1::-1]))
 
@@ -228,3 +223,8 @@ def _centres(boxes: np.ndarray) -> np.ndarray:
 
 def _sides(boxes: np.ndarray) -> np.ndarray:
     return boxes[:, 2:] - boxes[:, :2]
+
+
+def _room(boxes: np.ndarray, borders: np.ndarray) -> np.ndarray:
+    """How far boxes end from the nearest of their tile's borders, `(M,)`, in pixels."""
+    return np.minimum(boxes[:, :2] - borders[:, :2], borders[:, 2:] - boxes[:, 2:]).min(axis=1)
