@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import KDTree
 
-SLACK = 0.25  # sides of its box that an object's centre may lie outside of the core of its tile
+SLACK = 0.1  # sides of its box that an object's centre may lie outside of the core of its tile
 SAME_IOU = 0.5  # of two boxes of one object
 SAME_CENTRE = 0.4  # sides of the smaller box between the centres of two boxes of one object
 SAME_PIECE = 0.5  # of a box that its tile has cut: the share that lies in the box of the whole object
