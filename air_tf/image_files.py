@@ -21,7 +21,7 @@ LONGEST = 65_535  # pixels of a picture's longer side, the most that a JPEG can 
 
 LARGEST_SENT = 1024  # pixels: a model sees far less
 BAND = 4_000_000  # pixels that are converted at a time
-BYTES_A_PIXEL = 8  # of memory: Pillow's four, four more while a picture is turned or becomes an array
+BYTES_A_PIXEL = 10  # of memory: four in Pillow, three as an array, and what decoding needs
 
 
 def find_pictures(pattern: str) -> list[Path]:
