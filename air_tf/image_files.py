@@ -16,6 +16,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 LARGEST = 64_000_000  # pixels of a picture; a larger one is refused before it is decoded
 LONGEST = 65_535  # pixels of a picture's longer side, the most that a JPEG can have
 
+ORIENTATION = 0x0112  # in EXIF: from 5 on, height and width change places
 LARGEST_SENT = 1024  # pixels: a model sees far less
 
 
@@ -87,6 +88,25 @@ def read_picture(source, channels: int = 3) -> np.ndarray:
     except Exception as error:  # of many kinds, on broken files
         name = shown(getattr(source, "name", source))
         raise ValueError(f"Expected a PNG or JPEG picture. Received: {name}: {shown(error)}") from error
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a PNG or JPEG file as it is looked at, in pixels, without decoding it.
+
+    Raises:
+        ValueError: it cannot be read, or is no PNG or JPEG.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            with Image.open(path, formats=("PNG", "JPEG")) as picture:
+                width, height = picture.size
+                on_its_side = picture.getexif().get(ORIENTATION, 1) >= 5
+    except Exception as error:  # of many kinds, on broken files
+        raise ValueError(
+            f"Expected a PNG or JPEG picture. Received: {shown(path)}: {shown(error)}"
+        ) from error
+    return (width, height) if on_its_side else (height, width)
 
 
 def shrunk(pixels: np.ndarray) -> np.ndarray:

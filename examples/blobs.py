@@ -19,7 +19,7 @@ from tqdm import tqdm
 from air_tf import cli
 from air_tf.data.labels import write_labels
 
-COLOURS = np.float32([(120, 60, 140), (60, 90, 170), (170, 70, 90), (60, 130, 110)])  # RGB
+COLOURS = np.array([(120, 60, 140), (60, 90, 170), (170, 70, 90), (60, 130, 110)], float)  # RGB
 EDGE = 1.0  # pixels over which a blob fades into its ground
 MOST_TRIES = 1000  # to find room for a blob
 
@@ -58,9 +58,9 @@ def draw_blobs(config: Blobs, random: np.random.Generator) -> tuple[Image.Image,
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         column, row = np.meshgrid(*(np.arange(config.size) + 0.5 for _ in range(2)))
         along = np.stack([column - x, row - y], axis=-1) @ turn.T
-        distance = (np.linalg.norm(along / half_axes, axis=-1) - 1) * half_axes.min()  # of its edge
+        distance = np.asarray(np.linalg.norm(along / half_axes, axis=-1) - 1) * half_axes.min()
         alpha = 1 / (1 + np.exp(np.clip(4 * distance / EDGE, -50, 50)))[..., None]
-        colour = COLOURS[random.integers(len(COLOURS))] + random.normal(0, 8, 3)
+        colour = random.choice(COLOURS) + random.normal(0, 8, 3)
         picture += alpha * (colour + 25 * np.clip(-distance / radius, 0, 1)[..., None] - picture)
         width, height = np.linalg.norm(half_axes[:, None] * turn, axis=0)
         boxes.append((x - width, y - height, 2 * width, 2 * height))

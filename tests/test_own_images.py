@@ -12,7 +12,8 @@ from air_tf import memory, replaced
 from air_tf.commands import evaluate
 from air_tf.config import Config, ModelConfig, RunConfig, TrainingConfig
 from air_tf.data import own_images
-from air_tf.data.own_images import OwnImagesSettings, is_held_out
+from air_tf.data.own_images import OwnImagesSettings
+from air_tf.data.pictures import is_held_out
 from air_tf.data.split import UNKNOWN
 from air_tf.preparation import Preparation
 from air_tf.training.loop import train
