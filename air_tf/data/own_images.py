@@ -1,9 +1,8 @@
 """One's own pictures as a data set, with labels for evaluation where there are any."""
 
-import contextlib
 import math
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,47 +12,22 @@ from air_tf.data.cache import contents, fingerprint
 from air_tf.data.crops import Crops, Turns, draw_crops
 from air_tf.data.labels import label_files
 from air_tf.data.pictures import whole_pictures
+from air_tf.data.proposal import Look, look, readable_sizes
 from air_tf.data.split import COPIES, Split
-from air_tf.image_files import LONGEST, find_pictures, read_picture
+from air_tf.image_files import LONGEST, find_pictures
 from air_tf.memory import check_memory
 from air_tf.model.where import ScaleShiftSettings
 from air_tf.parts import kind
 from air_tf.paths import shown
-from air_tf.preparation import Preparation, border_median
+from air_tf.preparation import Preparation
 from air_tf.validation import Images, ModelSide, Text, require, settings
 
 WINDOW_SIDE = 1.1  # sides of the object that a glimpse's window has, with its margin
-LOOKED_AT = 20  # pictures that tell light objects from dark ones, and sizes
 
 
-class Look(NamedTuple):
-    """What a picture tells of the others."""
-
-    size: tuple[int, int]  # height and width, pixels
-    lightness: float  # of its mean pixel, above the border's median colour
-
-
-def look_at(paths: list[Path], channels: int) -> list[Look]:
-    """Looks at up to LOOKED_AT pictures, spread over the files, and at others for those that are broken.
-
-    Raises:
-        ValueError: none can be read.
-    """
-    spread = paths[:: -(-len(paths) // LOOKED_AT)]
-    looks, wanted = [], len(spread)
-    for path in dict.fromkeys(spread + paths):
-        with contextlib.suppress(ValueError):  # reported when all are read
-            pixels = read_picture(path, channels)
-            ground = border_median(pixels).numpy().mean()
-            looks.append(Look(pixels.shape[:2], float(pixels.mean() - ground)))
-        if len(looks) == wanted:
-            break
-    if not looks:
-        raise ValueError(
-            f"Expected pictures that can be read. Received: {len(paths):,} that cannot, "
-            f"{shown(paths[0])} among them."
-        )
-    return looks
+def has_dark_objects(seen: Look) -> bool:
+    """Whether what stands out is rather darker than the ground."""
+    return seen.objects is not None and seen.objects.dark > 0.5
 
 
 def scale_prior_of(
@@ -136,10 +110,8 @@ class OwnImagesSettings(DatasetBase):
         check_memory(
             COPIES * num_images * math.prod(shape), f"{num_images:,} {self._what()} {shape} pixels"
         )
-        looks = look_at(paths, self.channels)
-        lighter = np.mean([look.lightness for look in looks]) >= 0
-        dark = not lighter if self.invert == "auto" else self.invert == "yes"
-        how = Preparation(dark_objects=bool(dark), subtract_ground=self.ground == "subtract")
+        dark = has_dark_objects(look(paths)) if self.invert == "auto" else self.invert == "yes"
+        how = Preparation(dark_objects=dark, subtract_ground=self.ground == "subtract")
         all_files = contents(paths + label_files(paths))
         splits = self._splits(paths, how, all_files)
         held_out = splits["test"]
@@ -152,7 +124,7 @@ class OwnImagesSettings(DatasetBase):
         fields = {"image_shape": shape, "dark_objects": how.dark_objects}
         fields["subtract_ground"] = how.subtract_ground
         if self.object_size:
-            sizes = [(self.crop, self.crop)] if self.crop else [look.size for look in looks]
+            sizes = [(self.crop, self.crop)] if self.crop else readable_sizes(paths)
             (mean, deviation), inside = scale_prior_of(self.object_size, self.image_size, sizes)
             fields["scale_prior"] = mean, deviation
             description += (
