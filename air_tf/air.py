@@ -61,7 +61,7 @@ class AIR(Predictor, keras.Model):
         self.composition = config.composition.make()
         self.objects = config.objects.make(config.networks, shape, self.composition.uses_alpha)
         self.background = config.background.make(shape)
-        self.likelihood = config.likelihood.make()
+        self.likelihood = config.likelihood.make(shape[2])
         self.estimator = config.estimator.make()
         self.count_prior = config.count.make(config.max_objects)
         self.sizes = Sizes(config.max_objects, self.objects.sizes, self.background.sizes)
@@ -77,7 +77,8 @@ class AIR(Predictor, keras.Model):
     @property
     def endpoints(self) -> Endpoints:  # pyright: ignore[reportIncompatibleVariableOverride]
         """What `infer`, `infer_encoded`, `prepare`, `decode` and `layers_of` take and give."""
-        return Endpoints(self.config.image_shape, self.config.max_objects, self.objects.sizes)
+        shape, most = self.config.image_shape, self.config.max_objects
+        return Endpoints(shape, most, self.objects.sizes, self.background.sizes)
 
     @property
     def variable_groups(self) -> list[list]:
@@ -111,10 +112,9 @@ class AIR(Predictor, keras.Model):
         Returns:
             `Unrolled`, of batch size `samples` times B.
         """
-        embedded = self.inference.embedding(x)
-        if samples > 1:
-            x, embedded = tf.nest.map_structure(lambda t: tf.repeat(t, samples, axis=0), (x, embedded))
+        x = tf.repeat(x, samples, axis=0) if samples > 1 else x
         behind = self.background.infer(x, noise.background)
+        embedded = self.inference.embedded(x, behind.layer)
         state = self.inference.initial_state(embedded, behind.layer, self.objects)
         steps = []
         for of_step in noise.objects:
@@ -146,7 +146,8 @@ class AIR(Predictor, keras.Model):
             tight_boxes=tight_boxes(ink, self.config.ink_threshold) * present,
             scores=at_least(q_count),
             reconstructions=_of_counts(canvases, counts),
-            latents=latents,
+            backgrounds=unrolled.behind.layer.colour,
+            latents=latents | {name: latent.sample for name, latent in unrolled.behind.latents.items()},
         )
 
     def elbo(self, images, seed: int = 0) -> Terms:
@@ -203,7 +204,7 @@ class AIR(Predictor, keras.Model):
 
     def draw(self, counts, latents) -> tf.Tensor:
         """`decode`, unchecked and not compiled."""
-        behind = self.background.draw({}, tf.shape(counts)[0])
+        behind = self.background.draw(latents, tf.shape(counts)[0])
         return _of_counts(self.composition.canvases(behind, self._layers_of(latents)), counts)
 
     def draw_layers(self, counts, latents) -> Layers:
@@ -215,8 +216,9 @@ class AIR(Predictor, keras.Model):
         return Layers(colours, masks, self.objects.windows(latents))
 
     def _layers_of(self, latents):
-        of_objects = zip(*(tf.unstack(values, axis=1) for values in latents.values()))
-        return [self.objects.draw(dict(zip(latents, values))) for values in of_objects]
+        names = [*self.objects.sizes]
+        of_objects = zip(*(tf.unstack(latents[name], axis=1) for name in names))
+        return [self.objects.draw(dict(zip(names, values))) for values in of_objects]
 
     def generate(self, num_images: int, seed: int = 0, counts=None) -> tf.Tensor:
         """Images from the prior: the mean of p(x | z, n), `(num_images, H, W, C)`.
@@ -226,14 +228,14 @@ class AIR(Predictor, keras.Model):
             seed: of the latents.
             counts: `(num_images,)` numbers of objects; None: from the prior too.
         """
-        shape, priors = (num_images, self.config.max_objects), self.objects.priors()
-        seeds = [tf.constant([seed, part]) for part in range(1 + len(priors))]
-        if counts is None:
-            counts = self.count_prior.at().sample(num_images, seed=seeds[0])
-        drawn = {
-            name: prior.sample(shape, seed=own) for (name, prior), own in zip(priors.items(), seeds[1:])
-        }
-        return self.draw(counts, self.objects.constrain(drawn))
+        objects, behind = self.objects.priors(), self.background.priors()
+        seeds = iter([tf.constant([seed, part]) for part in range(1 + len(objects) + len(behind))])
+        sampled = self.count_prior.at().sample(num_images, seed=next(seeds))
+        shape = num_images, self.config.max_objects
+        drawn = {name: prior.sample(shape, seed=next(seeds)) for name, prior in objects.items()}
+        of_behind = {name: prior.sample(num_images, seed=next(seeds)) for name, prior in behind.items()}
+        latents = self.objects.constrain(drawn) | of_behind
+        return self.draw(sampled if counts is None else counts, latents)
 
     def sample_noise(self, batch_size, train_step, replica=0) -> Noise:
         """The noise of a training step: a pure function of (seed, step, replica)."""

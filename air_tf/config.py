@@ -52,6 +52,7 @@ class ModelConfig:
     def num_weights(self) -> int:
         """About how many weights the model has."""
         of_objects = self.objects.num_weights(self.networks, self.image_shape, self.inference.lstm_units)
+        of_objects += self.background.num_weights(self.image_shape)
         return of_objects + self.inference.num_weights(self.image_shape, self.objects.num_latents())
 
     def num_activations(self, batch_size: int) -> int:

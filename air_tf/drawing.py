@@ -18,7 +18,8 @@ BACKGROUND, TEXT = (24, 24, 28), (235, 235, 235)
 ZOOM = 3  # picture pixels a pixel of the image
 MARGIN, LINE = 8, 18  # picture pixels
 LINES_A_SIDE = 150  # a box's line is this part of the picture's smaller side, and 2 pixels at least
-HEADINGS = "input", "boxes", "reconstruction", "glimpse, decoded, q(n >= i)"
+HEADINGS = "input", "boxes", "reconstruction"
+OF_STEPS = "glimpse, decoded, q(n >= i)"
 
 
 def colour_of_step(step: int) -> tuple[int, int, int]:
@@ -71,26 +72,31 @@ def glimpse_pairs(pairs: list[tuple[np.ndarray, np.ndarray]], side: int) -> Imag
     return side_by_side(columns or [Image.new("RGB", (side, 2 * side), BACKGROUND)], len(pairs) or 1)
 
 
-def scene_row(image, boxes, reconstruction, glimpses, glimpse_recons, scores, count, zoom=ZOOM):
+def scene_row(
+    image, boxes, reconstruction, background, glimpses, glimpse_recons, scores, count, zoom=ZOOM
+):
     """One image's inference from left to right, as in the paper's figure 3.
 
     Args:
         image: `(H, W, C)`.
         boxes: `(N, 4)`.
         reconstruction: `(H, W, C)`.
+        background: `(H, W, C)`; None: there is none to draw.
         glimpses: `(N, h, w, C)`, what each step attended to.
         glimpse_recons: `(N, h, w, C)`, what it decoded.
         scores: `(N,)`, q(n >= i).
         count: objects inferred; later steps are drawn dimmed.
 
     Returns:
-        A Pillow picture: the input, the input with boxes, the reconstruction, and each step's
-        glimpse above its reconstruction with its probability.
+        A Pillow picture: the input, the input with boxes, the reconstruction, the
+        background, and each step's glimpse above its reconstruction with its probability.
     """
     height, width = image.shape[0] * zoom, image.shape[1] * zoom
     side = (height - LINE) // 2
     columns = [enlarge(image, height, width), with_boxes(image, boxes[:count], zoom)]
     columns.append(enlarge(reconstruction, height, width))
+    if background is not None:
+        columns.append(enlarge(background, height, width))
     for step, (glimpse, recon, score) in enumerate(zip(glimpses, glimpse_recons, scores)):
         column = Image.new("RGB", (side, height), BACKGROUND)
         column.paste(enlarge(glimpse, side, side), (0, 0))
@@ -123,18 +129,23 @@ def scene_rows(images, scene, glimpses, glimpse_recons) -> np.ndarray:
     Returns:
         `(B, height, width, 3)` uint8.
     """
+    backgrounds = scene.backgrounds if scene.backgrounds.any() else [None] * len(images)
     columns = zip(
-        images, scene.boxes, scene.reconstructions, glimpses, glimpse_recons, scene.scores, scene.counts
-    )
+        images, scene.boxes, scene.reconstructions, backgrounds, glimpses, glimpse_recons, scene.scores,
+        scene.counts,
+    )  # fmt: skip
     return np.stack([np.asarray(scene_row(*row)) for row in columns])
 
 
-def samples_picture(rows: np.ndarray, image_width: int, per_line: int = 2) -> Image.Image:
+def samples_picture(
+    rows: np.ndarray, image_width: int, background: bool, per_line: int = 2
+) -> Image.Image:
     """`scene_rows` under a heading, `per_line` side by side.
 
     Args:
         rows: `(B, height, width, 3)` uint8.
         image_width: of the images that the rows show, in pixels.
+        background: whether the rows show one.
         per_line: rows side by side.
     """
     count, row_height, row_width, _ = rows.shape
@@ -143,11 +154,12 @@ def samples_picture(rows: np.ndarray, image_width: int, per_line: int = 2) -> Im
     size = MARGIN + per_line * pitch - 2 * MARGIN, LINE + MARGIN + lines * line_height
     picture = Image.new("RGB", size, BACKGROUND)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
+    headings = *HEADINGS, *["background"] * background, OF_STEPS
     for i, row in enumerate(rows):
         left = MARGIN + i % per_line * pitch
         picture.paste(Image.fromarray(row), (left, LINE + MARGIN + i // per_line * line_height))
         if i < per_line:
-            for column, heading in enumerate(HEADINGS):
+            for column, heading in enumerate(headings):
                 place = left + column * (image_width * ZOOM + MARGIN), 4
                 draw.text(place, heading, fill=TEXT, font=font)
     return picture

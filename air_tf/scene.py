@@ -29,8 +29,9 @@ class Scene(NamedTuple):
     boxes: Array  # (B, N, 4), (ymin, xmin, ymax, xmax) as fractions of the image
     tight_boxes: Array  # (B, N, 4), the same, of each object's ink
     scores: Array  # (B, N), q(n >= i)
-    reconstructions: Array  # (B, H, W, C), of the counted objects
-    latents: dict[str, Array]  # (B, N, size) each, by their names
+    reconstructions: Array  # (B, H, W, C), of the counted objects on their background
+    backgrounds: Array  # (B, H, W, C), what is behind the objects
+    latents: dict[str, Array]  # by their names, (B, N, size) of objects and (B, size) of backgrounds
 
     @classmethod
     def of(cls, outputs: dict[str, Array]) -> "Scene":

@@ -20,7 +20,7 @@ class LaplaceSettings:
     pixel_width: Scale = 0.2
     """Scale of p(x | z), in units of full brightness: the mean absolute error."""
 
-    def make(self) -> Likelihood:
+    def make(self, channels: int) -> Likelihood:
         return Laplace(self.pixel_width)
 
 

@@ -26,7 +26,7 @@ class VAE(keras.Model):
     def __init__(self, config: ModelConfig, seed: int):
         super().__init__()
         self.seed = seed
-        self.likelihood = config.likelihood.make()
+        self.likelihood = config.likelihood.make(config.image_shape[2])
         latents, width = (
             config.max_objects * config.objects.num_latents(),
             config.inference.embedding_units,

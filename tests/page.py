@@ -51,7 +51,9 @@ class Patches:
                 box[:] = rows.start / 50, columns.start / 50, rows.stop / 50, columns.stop / 50
         scores = (np.arange(3) < counts[:, None]).astype(np.float32)
         latents = {"what": np.zeros((len(images), 3, 1), np.float32), "where": np.ones_like(boxes)}
-        return Scene(counts, np.eye(4)[counts], boxes, boxes, scores, images, latents)
+        return Scene(
+            counts, np.eye(4)[counts], boxes, boxes, scores, images, np.zeros_like(images), latents
+        )
 
     def layers_of(self, scene) -> Layers:
         shape = scene.boxes.shape[:2]

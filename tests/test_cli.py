@@ -80,7 +80,7 @@ def test_ctrl_c_is_one_word(capsys):
         (["--rho", "1e-320"], "Expected rho at least 1e-30."),
         (["--name", "../../x"], "Expected name of a folder, no slash in it"),
         (["--digits", "embedded", "--mnist", "x"], "Expected mnist with digits of MNIST alone."),
-        (["--dataset", "cifar"], "Expected dataset to be one of multi_mnist, omniglot, images."),
+        (["--dataset", "cifar"], "Expected dataset to be one of multi_mnist, omniglot, images, "),
         (
             ["--presence", "nvil", "--count-bound=marginal"],
             "Expected --count-bound only with --presence enumerate. "

@@ -2,22 +2,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from air_tf.model.composition import Add, Composition, Layer
+from air_tf.model.composition import Add, Layer, Over
 from air_tf.model.networks import MLPSettings
 from air_tf.model.objects import GlimpseSettings
 
 random = np.random.default_rng(0)
-
-
-class Over(Composition):
-    """A later object hides what is behind it, as far as it is opaque."""
-
-    uses_alpha = True
-
-    def add(self, canvas, layer, presence=None):
-        alpha = layer.alpha if presence is None else presence * layer.alpha
-        colour = layer.colour if presence is None else presence * layer.colour
-        return Layer(colour + (1.0 - alpha) * canvas.colour)
 
 
 def drawn(*shape):
@@ -41,8 +30,7 @@ def test_objects_add_up(layers):
     np.testing.assert_allclose(masks, np.moveaxis(by_object[..., 0], 0, 1), rtol=1e-6)
 
 
-def test_a_composition_says_only_how_one_object_is_added(layers):
-    """Canvases and what is there in part follow, for objects that hide each other too."""
+def test_objects_hide_what_is_behind_them(layers):
     background, over = Layer(drawn(2, 4, 3, 1)), Over()
     canvases = over.canvases(background, layers).numpy()
     for before, after, layer in zip(canvases, canvases[1:], layers):
@@ -50,6 +38,23 @@ def test_a_composition_says_only_how_one_object_is_added(layers):
     none, everything = (tf.fill((2, 3), value) for value in (0.0, 1.0))
     np.testing.assert_allclose(over.compose(background, layers, none), background.colour, rtol=1e-6)
     np.testing.assert_allclose(over.compose(background, layers, everything), canvases[-1], rtol=1e-5)
+
+
+def test_what_is_seen_of_objects_and_background_fills_each_pixel(layers):
+    """The masks, and what no object covers, sum to 1; and they weigh the colours in the image."""
+    background, over = Layer(drawn(2, 4, 3, 1)), Over()
+    presence = np.float32([[1, 0, 0.25], [0, 1, 1]])
+    masks = over.masks(layers, tf.constant(presence)).numpy()
+    alphas = presence[..., None, None] * np.stack([layer.alpha[..., 0] for layer in layers], axis=1)
+    uncovered = np.prod(1 - alphas, axis=1)
+    np.testing.assert_allclose(masks.sum(axis=1) + uncovered, 1.0, rtol=1e-5)
+    np.testing.assert_allclose(masks[:, 2], alphas[:, 2], rtol=1e-6)  # nothing is before the last
+    straight = [layer.colour[..., 0] / layer.alpha[..., 0] for layer in layers]
+    weighed = uncovered * background.colour[..., 0] + sum(
+        masks[:, i] * colour for i, colour in enumerate(straight)
+    )
+    composed = over.compose(background, layers, tf.constant(presence))[..., 0]
+    np.testing.assert_allclose(composed, weighed, rtol=1e-4)
 
 
 def test_glimpses_say_how_opaque_they_are_where_a_composition_asks():

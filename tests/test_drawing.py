@@ -29,12 +29,12 @@ def test_samples_picture_shows_every_image():
         counts=np.array([0, 1, 2]), count_probs=random.random((3, 3)),
         boxes=np.tile([0.1, 0.2, 0.8, 0.2], (3, 2, 1)), tight_boxes=np.zeros((3, 2, 4)),
         scores=random.random((3, 2)), reconstructions=random.random((3, 20, 20, 1)),
-        latents={},
+        backgrounds=np.zeros((3, 20, 20, 1)), latents={},
     )  # fmt: skip
     glimpses = random.random((3, 2, 8, 8, 1))
     rows = drawing.scene_rows(images, scene, glimpses, glimpses)
     side = 20 * drawing.ZOOM
     assert rows.dtype == np.uint8 and rows.shape[:2] == (3, side) and rows.shape[3] == 3
-    picture = np.asarray(drawing.samples_picture(rows, image_width=20))
+    picture = np.asarray(drawing.samples_picture(rows, 20, background=False))
     inputs = np.all(picture == 128, axis=-1).sum()
     assert inputs >= 3 * side**2  # each image once without boxes, and once nearly so

@@ -181,7 +181,7 @@ def test_canvases_are_the_reconstructions_object_by_object(small_model, small_im
 def test_the_code_is_the_largest_latent_in_whatever_order_a_saved_model_has_them():
     small, large = np.zeros((2, 3, 4)), np.ones((2, 3, 50))
     for latents in {"where": small, "what": large}, {"what": large, "where": small}:
-        scene = air_tf.Scene(None, None, None, None, None, None, latents)
+        scene = air_tf.Scene(*[None] * 7, latents)
         assert report.code_of(scene)[0] == "what"
 
 
@@ -189,7 +189,7 @@ def test_object_labels_are_those_of_the_boxes_they_match():
     boxes = np.float32([[0.1, 0.1, 0.3, 0.3], [0.6, 0.6, 0.9, 0.9], [0, 0.8, 0.1, 0.9]])
     scene = air_tf.Scene(
         counts=np.array([3, 0]), count_probs=None, boxes=np.stack([boxes[[2, 1, 0]], 0 * boxes]),
-        tight_boxes=None, scores=None, reconstructions=None, latents={},
+        tight_boxes=None, scores=None, reconstructions=None, backgrounds=None, latents={},
     )  # fmt: skip
     zeros = np.zeros((2, 50, 50, 1), np.uint8)
     labels = np.array([[7, 4, 0], [0, 0, 0]])

@@ -83,7 +83,7 @@ def test_objects_without_glimpses_are_served_evaluated_and_shown(small_images, t
 def test_the_laplace_likelihood_equals_scipy(small_images):
     canvas = np.random.default_rng(0).random((3, 5, 12, 10, 1)).astype(np.float32)
     expected = laplace(canvas, 0.3).logpdf(small_images).sum(axis=(-3, -2, -1))
-    found = LaplaceSettings(pixel_width=0.3).make().log_prob(small_images, canvas)
+    found = LaplaceSettings(pixel_width=0.3).make(1).log_prob(small_images, canvas)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     model = air_tf.AIR(replaced(LaplaceConfig(), **SMALL, **GLIMPSES))
     gradients, _ = model.gradients(tf.constant(small_images), 5)

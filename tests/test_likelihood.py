@@ -6,19 +6,37 @@ from scipy.stats import norm
 
 import air_tf
 from air_tf import replaced
-from air_tf.model.likelihood import MARGIN, BernoulliSettings, NormalSettings
+from air_tf.model.likelihood import LEAST_SCALE, MARGIN, BernoulliSettings, NormalSettings
 
 random = np.random.default_rng(0)
 
 
 def test_normal_equals_scipy_for_one_and_for_many_canvases():
     x, canvas = random.random((2, 5, 4, 3, 1)).astype(np.float32)
-    likelihood = NormalSettings(pixel_scale=0.7).make()
+    likelihood = NormalSettings(pixel_scale=0.7).make(1)
     expected = norm(canvas, 0.7).logpdf(x).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(likelihood.log_prob(x, canvas), expected, rtol=1e-5)
     both = likelihood.log_prob(x, np.stack([canvas, x]))
     np.testing.assert_allclose(both[0], expected, rtol=1e-5)
     assert (both[1] > both[0]).numpy().all()
+
+
+def test_a_learned_scale_begins_at_the_first_one_and_grows_towards_the_error():
+    """The best standard deviation of pixels that are 0.3 off is 0.3, so the gradient leads there."""
+    x, canvas = np.full((1, 4, 4, 3), 0.5, np.float32), np.full((1, 4, 4, 3), 0.8, np.float32)
+    for scales, shape in ("learned", ()), ("per_channel", (3,)):
+        for first, sign in (0.1, 1), (0.6, -1), (0.3, 0):
+            likelihood = NormalSettings(pixel_scale=first, pixel_scales=scales).make(3)
+            expected = norm(canvas, first).logpdf(x).sum(axis=(1, 2, 3))
+            np.testing.assert_allclose(likelihood.log_prob(x, canvas), expected, rtol=1e-5)
+            with tf.GradientTape() as tape:
+                log_px = likelihood.log_prob(x, canvas)
+            (gradient,) = tape.gradient(log_px, likelihood.trainable_variables)
+            assert gradient.shape == shape
+            np.testing.assert_array_equal(np.sign(np.round(gradient, 3)), np.full(shape, sign))
+    likelihood.log_ratio.assign([-100.0, 0.0, 1.0])
+    expected = [0.3 * LEAST_SCALE, 0.3, 0.3 * np.e]
+    np.testing.assert_allclose(likelihood.pixel_scale, expected, rtol=1e-6)
 
 
 def test_bernoulli_equals_numpy_and_is_finite_on_any_canvas():
@@ -27,7 +45,7 @@ def test_bernoulli_equals_numpy_and_is_finite_on_any_canvas():
     canvas[0] = 0.0
     p = np.clip(canvas.astype(np.float64), MARGIN, 1 - MARGIN)
     expected = (xlogy(x, p) + xlog1py(1 - x, -p)).sum(axis=(1, 2, 3))
-    np.testing.assert_allclose(BernoulliSettings().make().log_prob(x, canvas), expected, rtol=1e-4)
+    np.testing.assert_allclose(BernoulliSettings().make(1).log_prob(x, canvas), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("presence", ["enumerate", "nvil", "concrete"])

@@ -127,7 +127,8 @@ class Brightness:
         )
         return Scene(
             counts=np.ones(len(bright), np.int32), count_probs=np.stack([1 - bright, bright], axis=1),
-            boxes=boxes, tight_boxes=boxes / 2, scores=bright[:, None], reconstructions=0, latents={},
+            boxes=boxes, tight_boxes=boxes / 2, scores=bright[:, None], reconstructions=0, backgrounds=0,
+            latents={},
         )  # fmt: skip
 
 

@@ -100,7 +100,7 @@ def test_impossible_sizes_are_refused_before_they_are_decoded(width, height):
 def test_boxes_go_back_to_the_original():
     """A picture that fills the image's middle half in height: a box of it is twice as high there."""
     boxes = np.float32([[[0.25, 0.1, 0.5, 0.3], [0.0, 0.0, 1.0, 1.0], [0.3, 0.3, 0.4, 0.4]]])
-    scene = Scene(np.int32([2]), None, boxes, boxes, None, None, {})
+    scene = Scene(np.int32([2]), None, boxes, boxes, None, None, None, {})
     moved = in_original(scene, tf.constant([[0.25, 0.0, 0.5, 1.0]]))
     expected = [[[0.0, 0.1, 0.5, 0.3], [0.0, 0.0, 1.0, 1.0], [0.0] * 4]]
     np.testing.assert_allclose(moved.boxes, expected, atol=1e-6)

@@ -10,8 +10,9 @@ def scene_of(counts):
     n, size = len(counts), (20, 20, 1)
     boxes = np.tile(np.float32([[0.1, 0.2, 0.5, 0.6], [0.6, 0.6, 0.9, 0.9]]), (n, 1, 1))
     probs = np.tile(np.float32([0.25, 0.5, 0.25]), (n, 1))
+    black = np.zeros((n, *size), np.float32)
     return Scene(
-        np.int32(counts), probs, boxes, boxes, probs[:, 1:], np.zeros((n, *size), np.float32),
+        np.int32(counts), probs, boxes, boxes, probs[:, 1:], black, black,
         {"what": np.zeros((n, 2, 4), np.float32), "where": np.ones((n, 2, 3), np.float32)},
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ from scipy.ndimage import map_coordinates
 from scipy.stats import norm
 
 from air_tf import AIR, load, replaced
-from air_tf.model.where import ScaleShiftSettings, TwoScalesSettings, tight_boxes
+from air_tf.model.where import RotatedSettings, ScaleShiftSettings, TwoScalesSettings, tight_boxes
 from air_tf.serving.export import export
 
 random = np.random.default_rng(0)
@@ -76,7 +76,7 @@ def test_windows_of_the_whole_image_and_more():
     np.testing.assert_allclose(twice, [-4.5 / 11, -4.5 / 11, 15.5 / 11, 15.5 / 11], atol=1e-6)
 
 
-@pytest.mark.parametrize("settings", [ScaleShiftSettings(), TwoScalesSettings()])
+@pytest.mark.parametrize("settings", [ScaleShiftSettings(), TwoScalesSettings(), RotatedSettings()])
 def test_a_centred_window_has_its_middle_at_the_place(settings):
     where, place = settings.make(), random.uniform(-1, 1, (6, 2)).astype(np.float32)
     loc = where.loc + random.normal(size=(6, where.size)).astype(np.float32) * [
@@ -114,6 +114,62 @@ def test_two_scales_equal_scipy():
     np.testing.assert_allclose(glimpse, sample(image[0, ..., 0], rows, columns), atol=1e-5)
     ymin, xmin, ymax, xmax = where.windows(z_where, (9, 17, 1))[0].numpy()
     assert ymax - ymin == pytest.approx(8 / 9 / 2) and xmax - xmin == pytest.approx(16 / 17 / 4)
+
+
+def rotated(shape, z_where, size):
+    """The pixels, (row, column) each, that a turned window samples: worked out in pixels."""
+    scale, shift_x, shift_y, angle = z_where
+    height, width = np.array(shape[:2]) - 1
+    middle = np.array([(1 - shift_y / scale) / 2 * height, (1 - shift_x / scale) / 2 * width])
+    down, right = np.meshgrid(*[np.linspace(-1, 1, size) / scale / 2] * 2, indexing="ij")
+    down, right = down * height, right * width
+    cos, sin = np.cos(angle), np.sin(angle)  # clockwise, with rows downwards
+    return middle[0] + sin * right + cos * down, middle[1] + cos * right - sin * down
+
+
+@pytest.mark.parametrize("shape", [(9, 9, 1), (8, 13, 1)])
+def test_a_turned_window_equals_scipy(shape):
+    image = random.random((1, *shape)).astype(np.float32)
+    z_where = np.float32([[2.5, 0.5, -0.3, 0.7]])
+    glimpse = RotatedSettings().make().attend(image, z_where, 5).numpy()[0, ..., 0]
+    places = rotated(shape, z_where[0], 5)
+    expected = map_coordinates(image[0, ..., 0], places, order=1, mode="grid-constant")
+    np.testing.assert_allclose(glimpse, expected, atol=1e-5)
+
+
+def test_a_window_that_is_not_turned_is_that_of_one_scale():
+    one, turned = ScaleShiftSettings().make(), RotatedSettings().make()
+    images, glimpses = random.random((2, 8, 13, 3)), random.random((2, 5, 5, 3))
+    z_one = np.float32([[3, 0.5, -0.3], [0.1, -1.7, 1.9]])
+    z_turned = turned.constrain(np.concatenate([z_one, np.zeros((2, 1), np.float32)], axis=1))
+    z_one, images, glimpses = one.constrain(z_one), np.float32(images), np.float32(glimpses)
+    np.testing.assert_allclose(
+        turned.attend(images, z_turned, 5), one.attend(images, z_one, 5), atol=1e-5
+    )
+    placed = turned.place(glimpses, z_turned, (8, 13, 3))
+    np.testing.assert_allclose(placed, one.place(glimpses, z_one, (8, 13, 3)), atol=1e-5)
+    np.testing.assert_allclose(
+        turned.windows(z_turned, (8, 13, 3)), one.windows(z_one, (8, 13, 3)), atol=1e-5
+    )
+
+
+def test_placing_turned_and_attending_gives_the_glimpse_back_turned_or_not():
+    """A quarter turn puts pixels on pixels, so nothing is lost."""
+    turned, glimpse = RotatedSettings().make(), random.random((1, 7, 7, 1)).astype(np.float32)
+    z_where = np.float32([[4.0, 1.0, -2.0, np.pi / 2]])
+    image = turned.place(glimpse, z_where, (25, 25, 1))
+    np.testing.assert_allclose(turned.attend(image, z_where, 7), glimpse, atol=1e-5)
+    z_where[:, 3] = 0.0  # seen upright, it lies a quarter clockwise
+    upright = turned.attend(image, z_where, 7).numpy()[0, ..., 0]
+    np.testing.assert_allclose(upright, np.rot90(glimpse[0, ..., 0], -1), atol=1e-5)
+
+
+def test_the_box_of_a_turned_window_is_its_hull():
+    shape, z_where = (21, 31, 1), np.float32([[3.0, 0.4, -0.2, 0.6]])
+    rows, columns = rotated(shape, z_where[0], 2)  # the corners
+    expected = np.array([rows.min(), columns.min(), rows.max(), columns.max()]) + 0.5
+    windows = RotatedSettings().make().windows(z_where, shape)[0]
+    np.testing.assert_allclose(windows, expected / np.tile(shape[:2], 2), atol=1e-5)
 
 
 def test_a_model_with_two_scales_is_served_and_saved(small_config, small_images, tmp_path):

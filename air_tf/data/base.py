@@ -11,7 +11,7 @@ import numpy as np
 from air_tf.data.cache import cached
 from air_tf.data.split import Composer, Split
 from air_tf.paths import expand
-from air_tf.validation import Text, settings
+from air_tf.validation import Images, Text, settings
 
 
 class Dataset(NamedTuple):
@@ -72,3 +72,14 @@ class DatasetBase:
                 raise
             print(f"{error} The images are not kept.", file=sys.stderr)
             return None
+
+
+@settings
+class GeneratedBase(DatasetBase):
+    """Settings of images that are drawn, as many as one likes."""
+
+    train_images: Images = 50_000
+    """Images to train on."""
+
+    test_images: Images = 10_000
+    """Held-out images."""

@@ -4,13 +4,16 @@ import dataclasses
 import hashlib
 import os
 import zlib
+from typing import ClassVar, Literal
 
 import numpy as np
 from PIL import Image
 
 from air_tf.data.archives import Header, read_npz
+from air_tf.data.base import GeneratedBase
 from air_tf.data.downloads import check_can_be_had, reason_of
 from air_tf.paths import expand, shown
+from air_tf.validation import Text, require, settings
 
 DIGIT_SIZE = 28  # pixels, of a digit before it is shrunk
 EMBEDDED_INK_SIZE = 20  # pixels: MNIST's digits fill 20 x 20 of their 28 x 28 too
@@ -19,6 +22,24 @@ MNIST_SIZE = 60_000  # digits to train on, in one batch
 MNIST_KEYS = "x_train", "y_train", "x_test", "y_test"  # of an npz in the Keras layout
 MOST_MNIST_BYTES = 2**30  # unpacked: 1.3 million digits, more than any data set in this layout has
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/train-labels-idx1-ubyte.gz"
+
+
+@settings
+class DigitsBase(GeneratedBase):
+    """Settings of images that are made of digits."""
+
+    places: ClassVar[set[str]] = GeneratedBase.places | {"mnist"}
+
+    digits: Literal["auto", "mnist", "embedded"] = "auto"
+    """embedded: scikit-learn's, no download; mnist: from --mnist, else through tensorflow-datasets;
+    auto: mnist where it can be had, else embedded."""
+
+    mnist: Text = ""
+    """An mnist.npz in the Keras layout (default: the variable AIR_MNIST, if it is set)."""
+
+    def __post_init__(self):
+        require(not self.mnist or self.digits != "embedded", "mnist with digits of MNIST alone",
+                mnist=self.mnist, digits=self.digits)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

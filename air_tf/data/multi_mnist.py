@@ -8,19 +8,20 @@ import dataclasses
 import functools
 import hashlib
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
 from pydantic import Field
 from tqdm import tqdm
 
-from air_tf.data.base import Dataset, DatasetBase
-from air_tf.data.digits import DIGIT_SIZE, Digits, load_digits
+from air_tf.data import masks
+from air_tf.data.base import Dataset
+from air_tf.data.digits import DIGIT_SIZE, Digits, DigitsBase, load_digits
 from air_tf.data.split import COPIES, Split
 from air_tf.memory import check_memory
 from air_tf.parts import kind
-from air_tf.validation import Images, Side, Text, require, settings
+from air_tf.validation import Side, require, settings
 
 # The largest part of an image that the squares of its n digits may fill, which is also at most
 # MOST_CROWDED / (n - 1): images that are too bright where digits overlap are drawn anew
@@ -56,19 +57,10 @@ class MultiDigitRecipe:
 
 
 @settings
-class MultiMNISTSettings(DatasetBase):
+class MultiMNISTSettings(DigitsBase):
     """Several digits on black, 0 to 2 of them on 50 x 50 pixels."""
 
-    places: ClassVar[set[str]] = DatasetBase.places | {"mnist"}
-
     dataset: kind("multi_mnist") = "multi_mnist"
-
-    digits: Literal["auto", "mnist", "embedded"] = "auto"
-    """embedded: scikit-learn's, no download; mnist: from --mnist, else through tensorflow-datasets;
-    auto: mnist where it can be had, else embedded."""
-
-    mnist: Text = ""
-    """An mnist.npz in the Keras layout (default: the variable AIR_MNIST, if it is set)."""
 
     digit_counts: tuple[Annotated[int, Field(ge=0, le=1000)], ...] = MultiDigitRecipe.digit_counts
     """How many digits an image may have, all equally likely."""
@@ -76,15 +68,8 @@ class MultiMNISTSettings(DatasetBase):
     canvas_size: Side = MultiDigitRecipe.canvas_size
     """Height and width of an image, in pixels."""
 
-    train_images: Images = MultiDigitRecipe.train_images
-    """Images to train on."""
-
-    test_images: Images = MultiDigitRecipe.test_images
-    """Held-out images."""
-
     def __post_init__(self):
-        require(not self.mnist or self.digits != "embedded", "mnist with digits of MNIST alone",
-                mnist=self.mnist, digits=self.digits)  # fmt: skip
+        super().__post_init__()
         counts = self.digit_counts
         require(max(counts, default=0) > 0 and len({*counts}) == len(counts),
                 "digit_counts to be different numbers from 0 on, one of them above 0",
@@ -109,12 +94,21 @@ class MultiMNISTSettings(DatasetBase):
         version = hashlib.sha256(f"{recipe} {fingerprint}".encode()).hexdigest()[:12]
         shape = (self.canvas_size, self.canvas_size, 1)
         make, names = functools.partial(multi_mnist, digits, recipe), split_names(digits)
+        splits = self.kept(f"{digits.name}-{version}", make, shape, names)
+
+        def compose_finished(num_images, seed):
+            return self.finished(compose(digits, recipe, num_images, seed), seed)
+
         return Dataset(
-            self.kept(f"{digits.name}-{version}", make, shape, names),
+            {name: dataclasses.replace(split, images=self.finished(split.images, [recipe.seed, i]))
+             for i, (name, split) in enumerate(splits.items())},
             dataclasses.replace(self, digits=digits.name), fingerprint, description,
-            {"image_shape": shape}, functools.partial(segments, digits),
-            functools.partial(compose, digits, recipe),
+            {"image_shape": shape}, functools.partial(segments, digits), compose_finished,
         )  # fmt: skip
+
+    def finished(self, images: np.ndarray, seed: list[int]) -> np.ndarray:
+        """What is made of the drawn images `(S, H, W, 1)` uint8: here themselves."""
+        return images
 
 
 def multi_mnist(digits: Digits, recipe: MultiDigitRecipe) -> dict[str, Split]:
@@ -168,16 +162,13 @@ def segments(digits: Digits, name: str, split: Split) -> np.ndarray:
     """
     of_train = name == "train" or (name == "test" and digits.name == "mnist")
     images = digits.train_images if of_train else digits.test_images
-    result, method = np.zeros(split.images.shape[:3], np.uint8), resampling(digits)
-    for segment, count, placements in zip(result, split.counts, split.placements):
-        brightest = np.zeros(segment.shape, np.uint8)
-        for i, (index, side, top, left) in enumerate(placements[:count], start=1):
-            digit = np.asarray(Image.fromarray(images[index]).resize((side, side), method))
-            window = np.s_[top : top + side, left : left + side]
-            brighter = digit > brightest[window]
-            segment[window][brighter] = i
-            brightest[window] = np.maximum(digit, brightest[window])
-    return result
+    method = resampling(digits)
+
+    def draw(placement):
+        index, side, top, left = placement
+        return np.asarray(Image.fromarray(images[index]).resize((side, side), method)), top, left
+
+    return masks.segments(draw, split)
 
 
 def draw_images(
@@ -227,7 +218,7 @@ def draw_images(
             top, left = random.randint(0, size - side), random.randint(0, size - side)
             canvas[top : top + side, left : left + side] += digit
             placed.append((index, side, top, left))
-            edges.append(ink_edges(digit) + np.array([top, left, top, left]))
+            edges.append(masks.ink_edges(digit) + np.array([top, left, top, left]))
         return canvas, placed, edges
 
     bar = {"desc": "Drawing images", "unit": " images", "leave": False, "disable": not show_progress}
@@ -248,11 +239,3 @@ def draw_images(
             placements[i, :count], boxes[i, :count] = placed, np.array(edges) / size
             labels[i, :count] = digit_labels[placements[i, :count, 0]]
     return Split(images, counts, labels, boxes, placements)
-
-
-def ink_edges(image: np.ndarray) -> np.ndarray:
-    """Edges of the pixels above 0, (ymin, xmin, ymax, xmax) in pixels; all 0 without any."""
-    rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
-    if not len(rows):
-        return np.zeros(4, np.int64)
-    return np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1])

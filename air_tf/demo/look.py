@@ -29,7 +29,7 @@ class Shown(NamedTuple):
 
     probabilities: dict[str, float]  # of the counts
     boxes: Image.Image  # what the model sees, with tight boxes
-    steps: Image.Image  # the windows, and the reconstruction after each step
+    steps: Image.Image  # the windows, the background, and the reconstruction after each step
     glimpses: Image.Image  # each glimpse above what it was decoded as
     said: str  # the count and the time it took
 
@@ -69,8 +69,9 @@ class Demo:
         zoom = max(1, SHOWN_HEIGHT // images.shape[1])
         boxes = drawing.with_boxes(images[0], scene.tight_boxes[0, :count], 2 * zoom)
         windows = drawing.with_boxes(images[0], scene.boxes[0, :count], zoom)
-        built = [drawing.with_boxes(canvas, [], zoom) for canvas in drawn[1 : count + 1]]
-        steps = drawing.side_by_side([windows, *built], len(drawn))
+        first = 0 if scene.backgrounds.any() else 1  # of the canvases that show something
+        built = [drawing.with_boxes(canvas, [], zoom) for canvas in drawn[first : count + 1]]
+        steps = drawing.side_by_side([windows, *built], len(drawn) + 1)
         seen, decoded = glimpses_and_recons(images, self.model.layers_of(scene))
         glimpses = drawing.glimpse_pairs(list(zip(seen[0, :count], decoded[0, :count])), SIDE * 3)
         milliseconds = 1000 * (time.perf_counter() - started)

@@ -1,14 +1,19 @@
 """What is behind the objects."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import keras
 import tensorflow as tf
+from pydantic import Field
 
 from air_tf.model.composition import Layer
-from air_tf.model.latent import Latent
+from air_tf.model.latent import Latent, normal, reparameterised, standard_normal
+from air_tf.model.networks import MLP, NormalParameters
+from air_tf.model.sampling import enlarged, shrunk
 from air_tf.parts import kind, one_of
-from air_tf.validation import settings
+from air_tf.validation import Units, settings
+
+LOGITS = 10.0  # by which learned images are multiplied: Adam's steps would take them thousands to white
 
 
 class Behind(NamedTuple):
@@ -19,7 +24,10 @@ class Behind(NamedTuple):
 
 
 class Background(keras.layers.Layer):
-    """The image without objects. Its latents have their sizes in `sizes`, by their names."""
+    """The image without objects. Its latents have their sizes in `sizes`, by their names.
+
+    A latent is called z_NAME outside of here.
+    """
 
     sizes: dict[str, int] = {}  # noqa: RUF012
 
@@ -31,12 +39,20 @@ class Background(keras.layers.Layer):
         """The backgrounds of latents `(B, D)`."""
         raise NotImplementedError
 
+    def priors(self) -> dict:
+        """The prior of each latent."""
+        return {name: standard_normal(size) for name, size in self.sizes.items()}
+
 
 @settings
 class NoBackgroundSettings:
     """Black, as in Eslami et al. 2016."""
 
     background: kind("none") = "none"
+
+    def num_weights(self, image_shape: tuple[int, int, int]) -> int:
+        """About how many weights there are."""
+        return 0
 
     def make(self, image_shape: tuple[int, int, int]) -> Background:
         return NoBackground(image_shape)
@@ -61,4 +77,108 @@ class NoBackground(Background):
         return Layer(tf.zeros((batch_size, *self.image_shape)))
 
 
-BackgroundSettings = one_of("background", NoBackgroundSettings)
+@settings
+class MeanBackgroundSettings:
+    """One learned image behind the objects of all pictures, as of a camera that does not move."""
+
+    background: kind("mean") = "mean"
+
+    def num_weights(self, image_shape: tuple[int, int, int]) -> int:
+        """About how many weights there are."""
+        height, width, channels = image_shape
+        return height * width * channels
+
+    def make(self, image_shape: tuple[int, int, int]) -> Background:
+        return MeanBackground(image_shape)
+
+
+class MeanBackground(Background):
+    """The image sigmoid(logits), learned and without latents. It begins grey.
+
+    Args:
+        image_shape: `(height, width, channels)`, in pixels.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], **kwargs):
+        super().__init__(**kwargs)
+        self.logits = self.add_weight(shape=image_shape, initializer="zeros", name="logits")
+        self.built = True
+
+    def infer(self, x, noise):
+        return Behind(self.draw({}, tf.shape(x)[0]), {})
+
+    def draw(self, latents, batch_size):
+        image = tf.sigmoid(LOGITS * self.logits)[None]
+        return Layer(tf.repeat(image, batch_size, axis=0))
+
+
+@settings
+class VAEBackgroundSettings:
+    """A background inferred from each picture through a small code, at a low resolution."""
+
+    background: kind("vae") = "vae"
+
+    background_size: Units = 8
+    """Numbers in the code of a background."""
+
+    background_units: Units = 64
+    """Width of the hidden layers that infer and draw it."""
+
+    background_resolution: Annotated[int, Field(ge=0, le=4096)] = 6
+    """Height and width, in pixels, at which a background is seen and drawn; it is then enlarged
+    bilinearly. Objects larger than one of these pixels may be swallowed. 0: the image's own size, for
+    patterns as fine as its pixels; then only the small code keeps objects out of the background."""
+
+    def resolution(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """(height, width, channels) at which it is drawn."""
+        height, width, channels = image_shape
+        most = self.background_resolution or max(image_shape)
+        return min(most, height), min(most, width), channels
+
+    def num_weights(self, image_shape: tuple[int, int, int]) -> int:
+        """About how many weights there are."""
+        height, width, channels = self.resolution(image_shape)
+        return self.background_units * (2 * height * width * channels + 3 * self.background_size)
+
+    def make(self, image_shape: tuple[int, int, int]) -> Background:
+        return VAEBackground(self, image_shape)
+
+
+class VAEBackground(Background):
+    """A variational autoencoder of the whole image, whose KL is paid once per image.
+
+        q(z_background | x) = Normal(encoder(shrunk x))
+        image = enlarged sigmoid(logits + decoder(z_background)),  with learned logits
+
+    Args:
+        settings: `VAEBackgroundSettings`.
+        image_shape: `(height, width, channels)`, in pixels.
+    """
+
+    def __init__(self, settings: VAEBackgroundSettings, image_shape, **kwargs):
+        super().__init__(**kwargs)
+        self.image_shape, size = image_shape, settings.background_size
+        self.resolution = settings.resolution(image_shape)
+        self.sizes = {"background": size}
+        encoder = [keras.layers.Flatten(), MLP(settings.background_units, 2 * size)]
+        self.encoder = NormalParameters(keras.Sequential(encoder), [0.0] * size, [1.0] * size)
+        height, width, channels = self.resolution
+        self.decoder = MLP(settings.background_units, height * width * channels)
+        self.logits = self.add_weight(shape=self.resolution, initializer="zeros", name="logits")
+        self.built = True
+
+    def infer(self, x, noise):
+        height, width, _ = self.resolution
+        q = normal(*self.encoder(shrunk(x, height, width)))
+        latent = Latent(q, self.priors()["background"], reparameterised(q, noise["background"]))
+        return Behind(self.draw({"background": latent.sample}, tf.shape(x)[0]), {"background": latent})
+
+    def draw(self, latents, batch_size):
+        drawn = tf.reshape(self.decoder(latents["background"]), (-1, *self.resolution))
+        height, width, _ = self.image_shape
+        return Layer(enlarged(tf.sigmoid(LOGITS * self.logits + drawn), height, width))
+
+
+BackgroundSettings = one_of(
+    "background", NoBackgroundSettings, MeanBackgroundSettings, VAEBackgroundSettings
+)

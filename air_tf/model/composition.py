@@ -1,6 +1,10 @@
-"""From the layers that objects draw to images of the first 0, 1, ..., N of them."""
+"""From the layers that objects draw to images of the first 0, 1, ..., N of them.
 
-from typing import NamedTuple
+References:
+    [1] Porter and Duff 1984, Compositing Digital Images. SIGGRAPH 18(3).
+"""
+
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -12,8 +16,8 @@ from air_tf.validation import settings
 class Layer(NamedTuple):
     """What one object draws, or all that has been drawn so far."""
 
-    colour: tf.Tensor  # (..., H, W, C): what it looks like alone, on black
-    alpha: tf.Tensor | None = None  # (..., H, W, 1) in [0, 1]: how opaque it is, where that matters
+    colour: tf.Tensor  # (..., H, W, C): what it looks like alone, on black: times alpha, if there is one
+    alpha: Any = None  # (..., H, W, 1) in [0, 1]: how opaque it is; None where that does not matter
 
     @property
     def ink(self) -> tf.Tensor:
@@ -85,4 +89,38 @@ class Add(Composition):
         return presence[..., None, None] * shown
 
 
-CompositionSettings = one_of("composition", AddSettings)
+@settings
+class OverSettings:
+    """Each object hides what is behind it, as far as it is opaque."""
+
+    composition: kind("over") = "over"
+
+    def make(self) -> Composition:
+        return Over()
+
+
+class Over(Composition):
+    """canvas_n = (1 - alpha_n) canvas_{n-1} + alpha_n colour_n: Porter and Duff's "over" [1].
+
+    Departure from Eslami et al. 2016, whose objects only add light: grey objects on grey grounds, and
+    dark ones on light grounds, take light away.
+    """
+
+    uses_alpha = True
+
+    def add(self, canvas, layer, presence=None):
+        colour, alpha = layer
+        if presence is not None:
+            colour, alpha = presence * colour, presence * alpha
+        return Layer((1.0 - alpha) * canvas.colour + colour)
+
+    def masks(self, layers, presence):
+        masks, uncovered = [], 1.0
+        for layer, there in reversed([*zip(layers, tf.unstack(presence[..., None, None], axis=1))]):
+            alpha = there * layer.alpha[..., 0]
+            masks.append(uncovered * alpha)
+            uncovered *= 1.0 - alpha
+        return tf.stack(masks[::-1], axis=1)
+
+
+CompositionSettings = one_of("composition", AddSettings, OverSettings)

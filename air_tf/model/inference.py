@@ -92,9 +92,10 @@ class InferenceSettings:
 class Inference(keras.layers.Layer):
     """Infers one object, as if it and all before it were present.
 
-    With `settings.difference` it is a step of DAIR ([1]): the recurrence sees the difference
-    between the image and the canvas so far, hence what is left to explain. No gradient flows
-    through the canvas: objects are drawn to be right, not to tell later steps something.
+    The recurrence sees the difference between the image and its background. With `settings.difference`
+    it is a step of DAIR ([1]), and sees that between the image and the canvas so far, hence what is left
+    to explain. No gradient flows through the canvas: objects are drawn to be right, not to tell later
+    steps something.
 
     Departures from [1]: the presence does not feed back into the recurrence, which is conditioned
     on 'all before are present' anyway; and the embedding replaces the raw image in the recurrence.
@@ -142,11 +143,15 @@ class Inference(keras.layers.Layer):
     def build(self, *_):
         """The layers are built by their first call: Keras cannot trace a `Step`."""
 
+    def embedded(self, x: tf.Tensor, canvas: Layer) -> tuple[tf.Tensor, tf.Tensor]:
+        """`embedding` of what is left of the images to explain; no gradient flows through the canvas."""
+        return self.embedding(x - tf.stop_gradient(canvas.colour))
+
     def initial_state(self, embedded, canvas: Layer, objects: Objects) -> State:
         """The state before the first object: zeros, as in [1].
 
         Args:
-            embedded: `embedding` of the images: of B images the embedding and the features.
+            embedded: what `embedded` returns, of the background.
             canvas: the background.
             objects: what is inferred.
         """
@@ -170,5 +175,5 @@ class Inference(keras.layers.Layer):
         canvas = composition.add(prev.canvas, step.layer)
         embedded = prev.embedding, prev.features
         if self.settings.difference:
-            embedded = self.embedding(x - tf.stop_gradient(canvas.colour))
+            embedded = self.embedded(x, canvas)
         return step, State(*embedded, canvas, lstm, [*samples.values()])

@@ -1,8 +1,9 @@
 """p(x | canvas): how an image differs from what was drawn."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from pydantic import Field
@@ -11,6 +12,7 @@ from air_tf.parts import kind, one_of
 from air_tf.validation import settings
 
 tfd = tfp.distributions
+LEAST_SCALE = 0.05  # of the first pixel scale, below which a learned one does not fall
 MARGIN = 1e-3  # least probability of white and of black
 
 
@@ -39,21 +41,40 @@ class NormalSettings:
     pixel_scale: Annotated[float, Field(ge=1e-3, le=10)] = 0.3
     """Standard deviation of p(x | z), in units of full brightness."""
 
-    def make(self) -> Likelihood:
-        return Normal(self.pixel_scale)
+    pixel_scales: Literal["fixed", "learned", "per_channel"] = "fixed"
+    """fixed: the standard deviation stays --pixel-scale. learned: it is trained with the model, from
+    --pixel-scale on. per_channel: the same, with one for each channel. ELBOs of different standard
+    deviations cannot be compared."""
+
+    def make(self, channels: int) -> Likelihood:
+        return Normal(self, channels)
 
 
 class Normal(Likelihood):
     """Pixels are independent, Normal(canvas, pixel_scale).
 
+    A learned scale is kept above LEAST_SCALE times the first one: without a bound, the density of a set
+    that is drawn perfectly grows without one.
+
     Args:
-        pixel_scale: standard deviation, in units of full brightness.
+        settings: `NormalSettings`.
+        channels: of the images.
     """
 
-    def __init__(self, pixel_scale: float, **kwargs):
+    def __init__(self, settings: NormalSettings, channels: int, **kwargs):
         super().__init__(**kwargs)
-        self.pixel_scale = pixel_scale
+        self.settings, self.log_ratio = settings, None
+        if settings.pixel_scales != "fixed":
+            shape = (channels,) if settings.pixel_scales == "per_channel" else ()
+            self.log_ratio = self.add_weight(shape=shape, initializer="zeros", name="log_ratio")
         self.built = True
+
+    @property
+    def pixel_scale(self):
+        """The standard deviation, in units of full brightness: a number, or one for each channel."""
+        if self.log_ratio is None:
+            return self.settings.pixel_scale
+        return self.settings.pixel_scale * tf.exp(tf.maximum(self.log_ratio, np.log(LEAST_SCALE)))
 
     def log_prob(self, x, canvas):
         p_x = tfd.Independent(tfd.Normal(canvas, self.pixel_scale), reinterpreted_batch_ndims=3)
@@ -66,7 +87,7 @@ class BernoulliSettings:
 
     likelihood: kind("bernoulli") = "bernoulli"
 
-    def make(self) -> Likelihood:
+    def make(self, channels: int) -> Likelihood:
         return Bernoulli()
 
 

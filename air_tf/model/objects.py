@@ -86,7 +86,8 @@ class GlimpseSettings:
     """Components of p(z_what). 1: the standard normal; more: a learned mixture of normals."""
 
     decoder_bias: Annotated[float, Field(ge=-50, le=50)] = -2.0
-    """Added to the decoder's logits. Bright first reconstructions make the count collapse to 0."""
+    """Added to the decoder's logits; with --composition over, to those of how opaque the object is.
+    Bright first reconstructions make the count collapse to 0."""
 
     def num_latents(self) -> int:
         """Numbers in all latents of an object."""
@@ -114,6 +115,7 @@ class Glimpses(Objects):
         q(z_what_i | glimpse_i)
         layer_i = place(sigmoid(decoder(z_what_i) + bias), z_where_i)
 
+    Where objects hide each other, the decoder draws a colour and how opaque it is, in each pixel.
     The glimpse is always taken from the image itself: from DAIR's difference image it counts worse.
 
     Args:
@@ -166,12 +168,15 @@ class Glimpses(Objects):
         }
 
     def draw(self, samples):
-        glimpse = tf.sigmoid(self.decoder(samples["what"]) + self.settings.decoder_bias)
-        placed = self.where.place(glimpse, samples["where"], self.image_shape)
+        logits = self.decoder(samples["what"])
         if not self.alpha:
-            return Layer(placed)
-        colour, alpha = tf.split(placed, [self.image_shape[2], 1], axis=-1)
-        return Layer(colour * alpha, alpha)
+            glimpse = tf.sigmoid(logits + self.settings.decoder_bias)
+            return Layer(self.where.place(glimpse, samples["where"], self.image_shape))
+        # how opaque it is begins near 0; its colour may be any, dark ones too
+        alpha = tf.sigmoid(logits[..., -1:] + self.settings.decoder_bias)
+        glimpse = tf.concat([alpha * tf.sigmoid(logits[..., :-1]), alpha], axis=-1)
+        placed = self.where.place(glimpse, samples["where"], self.image_shape)
+        return Layer(placed[..., :-1], placed[..., -1:])
 
     def windows(self, samples):
         return self.where.windows(samples["where"], self.image_shape)

@@ -3,11 +3,11 @@
 z_where maps image to glimpse coordinates, u = scale * x + shift in each direction, both in [-1, 1] with
 -1 and 1 at the centres of the corner pixels.
 
-Bilinear sampling [1] under scale and shift alone is separable, so it is two matrix products with
-tent weights, out = W_y . image . W_x^T, and its gradient is two more.
+Under scale and shift alone, an image is sampled along its rows and columns, which is fast; a rotation
+needs a point for each pixel.
 
 References:
-    [1] Jaderberg et al. 2015, Spatial Transformer Networks. arXiv 1506.02025, equations 1 and 5.
+    [1] Jaderberg et al. 2015, Spatial Transformer Networks. arXiv 1506.02025, equation 1.
 """
 
 from typing import NamedTuple
@@ -18,28 +18,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from air_tf.model.latent import normal
+from air_tf.model.sampling import grid, sample_axes, sample_points
 from air_tf.parts import kind, one_of
 from air_tf.validation import Scale, Shift, require, settings
 
 tfd = tfp.distributions
-
-
-def _tent_weights(coordinates: tf.Tensor, size: int) -> tf.Tensor:
-    """Bilinear weights of `size` pixels at coordinates `(B, K)` in [-1, 1]: `(B, K, size)`.
-
-    Outside of the pixels the weights fall to 0 within one pixel.
-    """
-    position = (coordinates[..., None] + 1.0) / 2.0 * (size - 1)
-    return tf.nn.relu(1.0 - tf.abs(position - tf.range(size, dtype=position.dtype)))
-
-
-def _resample(image: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """Samples `(B, H, W, C)` at rows `y (B, h)` and columns `x (B, w)`: `(B, h, w, C)`."""
-    rows = _tent_weights(y, image.shape[1])[:, None]  # (B, 1, h, H)
-    columns = _tent_weights(x, image.shape[2])[:, None]  # (B, 1, w, W)
-    planes = tf.transpose(image, [0, 3, 1, 2])  # (B, C, H, W)
-    planes = tf.matmul(tf.matmul(rows, planes), columns, transpose_b=True)  # (B, C, h, w)
-    return tf.transpose(planes, [0, 2, 3, 1])
 
 
 class Axes(NamedTuple):
@@ -101,9 +84,9 @@ class Where(keras.layers.Layer):
 
     def attend(self, image: tf.Tensor, z_where: tf.Tensor, size: int) -> tf.Tensor:
         """Cuts the glimpse at `z_where (B, D)` out of images `(B, H, W, C)`: `(B, size, size, C)`."""
-        grid, axes = np.linspace(-1, 1, size, dtype=np.float32), self._columns(z_where)
-        rows = (grid - axes.shift_y) / axes.scale_y
-        return _resample(image, rows, (grid - axes.shift_x) / axes.scale_x)
+        pixels, axes = grid(size), self._columns(z_where)
+        rows = (pixels - axes.shift_y) / axes.scale_y
+        return sample_axes(image, rows, (pixels - axes.shift_x) / axes.scale_x)
 
     def place(self, glimpse: tf.Tensor, z_where: tf.Tensor, image_shape) -> tf.Tensor:
         """Draws glimpses `(B, h, w, C)` at `z_where (B, D)` on empty images: the inverse of `attend`.
@@ -116,9 +99,9 @@ class Where(keras.layers.Layer):
         Returns:
             The images, `(B, height, width, C)`, 0 outside of the glimpse.
         """
-        y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in image_shape[:2])
+        y, x = map(grid, image_shape[:2])
         axes = self._columns(z_where)
-        return _resample(glimpse, axes.scale_y * y + axes.shift_y, axes.scale_x * x + axes.shift_x)
+        return sample_axes(glimpse, axes.scale_y * y + axes.shift_y, axes.scale_x * x + axes.shift_x)
 
     def windows(self, z_where: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
         """The window of each `z_where` as image edges.
@@ -210,7 +193,76 @@ class TwoScales(Where):
         return tf.concat([scales, shift - scales * place], axis=-1)
 
 
-WhereSettings = one_of("where", ScaleShiftSettings, TwoScalesSettings)
+@settings
+class RotatedSettings(ScaleShiftSettings):
+    """One scale, and an angle: z_where = (scale, shift_x, shift_y, angle)."""
+
+    where: kind("rotated") = "rotated"
+
+    angle_prior: tuple[Shift, Scale] = (0.0, 0.5)
+    """Mean and standard deviation of an object's angle, in radians, clockwise."""
+
+    def make(self) -> Where:
+        priors = self.scale_prior, self.shift_prior, self.shift_prior, self.angle_prior
+        return Rotated(*zip(*priors), (self.min_scale, -np.inf, -np.inf, -np.inf))
+
+
+class Rotated(ScaleShift):
+    """z_where = (scale, shift_x, shift_y, angle): a window of the image's own shape, turned about its
+    centre.
+
+    With (x, y) in image coordinates, the window's are
+
+        u = R v,  v = scale (x, y) + (shift_x, shift_y),  R = [[cos, r sin], [-sin / r, cos]]
+
+    where r is the height over the width, from corner pixel to corner pixel, so that nothing is sheared
+    in images that are not square.
+    """
+
+    def axes(self, z_where):
+        return super().axes(z_where[..., :3])
+
+    def centred(self, loc, place):
+        return tf.concat([super().centred(loc[..., :3], place), loc[..., 3:]], axis=-1)
+
+    def attend(self, image, z_where, size):
+        axes, (y, x) = self._columns(z_where), _crossings(size, size)
+        x, y = _turned(x, y, -z_where[:, 3, None, None], image.shape)
+        rows = (y - axes.shift_y[..., None]) / axes.scale_y[..., None]
+        return sample_points(image, rows, (x - axes.shift_x[..., None]) / axes.scale_x[..., None])
+
+    def place(self, glimpse, z_where, image_shape):
+        axes, (y, x) = self._columns(z_where), _crossings(*image_shape[:2])
+        x = axes.scale_x[..., None] * x + axes.shift_x[..., None]
+        y = axes.scale_y[..., None] * y + axes.shift_y[..., None]
+        x, y = _turned(x, y, z_where[:, 3, None, None], image_shape)
+        return sample_points(glimpse, y, x)
+
+    def windows(self, z_where, image_shape):
+        """The least box along the image's edges that holds the turned window, as `Where.windows`."""
+        ymin, xmin, ymax, xmax = tf.unstack(super().windows(z_where, image_shape), axis=-1)
+        height, width, _ = image_shape
+        cos, sin = tf.abs(tf.cos(z_where[..., 3])), tf.abs(tf.sin(z_where[..., 3]))
+        half_y, half_x = height * (ymax - ymin) / 2, width * (xmax - xmin) / 2  # pixels
+        y, x = (ymin + ymax) / 2, (xmin + xmax) / 2
+        half_y, half_x = (cos * half_y + sin * half_x) / height, (cos * half_x + sin * half_y) / width
+        return tf.stack([y - half_y, x - half_x, y + half_y, x + half_x], axis=-1)
+
+
+def _crossings(height: int, width: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The coordinates y and x of all pixels, `(1, height, width)` each."""
+    y, x = tf.meshgrid(grid(height), grid(width), indexing="ij")
+    return y[None], x[None]
+
+
+def _turned(x, y, angle, image_shape) -> tuple[tf.Tensor, tf.Tensor]:
+    """R (x, y) of `Rotated`, as (x, y)."""
+    ratio = (image_shape[-3] - 1) / (image_shape[-2] - 1)
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    return cos * x + ratio * sin * y, cos * y - sin / ratio * x
+
+
+WhereSettings = one_of("where", ScaleShiftSettings, TwoScalesSettings, RotatedSettings)
 
 
 def tight_boxes(ink: tf.Tensor, threshold: float) -> tf.Tensor:

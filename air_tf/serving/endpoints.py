@@ -20,6 +20,7 @@ class Endpoints(NamedTuple):
     image_shape: tuple[int, int, int]  # (height, width, channels)
     max_objects: int
     latents: dict[str, int]  # sizes of an object's latents, by their names
+    behind: dict[str, int]  # sizes of a background's latents, by their names
 
     @property
     def inputs(self) -> Specs:
@@ -37,11 +38,11 @@ class Endpoints(NamedTuple):
 
     @property
     def _objects(self) -> dict[str, tf.TensorSpec]:
-        """Counts, and the latents of N objects per image."""
-        counts = {"counts": tf.TensorSpec((None,), tf.int32, "counts")}
-        return counts | {
-            f"z_{name}": tf.TensorSpec((None, self.max_objects, size), tf.float32, f"z_{name}")
-            for name, size in self.latents.items()
+        """Counts, and the latents of N objects and of the background per image."""
+        shapes = {name: (None, self.max_objects, size) for name, size in self.latents.items()}
+        shapes |= {name: (None, size) for name, size in self.behind.items()}
+        return {"counts": tf.TensorSpec((None,), tf.int32, "counts")} | {
+            f"z_{name}": tf.TensorSpec(shape, tf.float32, f"z_{name}") for name, shape in shapes.items()
         }
 
     @property
@@ -56,6 +57,7 @@ class Endpoints(NamedTuple):
             "tight_boxes": tf.TensorSpec((*objects, 4)),
             "scores": tf.TensorSpec(objects),
             "reconstructions": images,
+            "backgrounds": images,
         }
         of_images = {"images": images}
         layers = {
@@ -91,11 +93,12 @@ class Endpoints(NamedTuple):
                 for name, spec in inputs["decode"].items()
                 if name.startswith("z_")
             }
-            max_objects = next(most for most, _ in shapes.values())
-            latents = {name: size for name, (_, size) in shapes.items()}
+            max_objects = next(shape[0] for shape in shapes.values() if len(shape) == 2)
+            latents = {name: shape[1] for name, shape in shapes.items() if len(shape) == 2}
+            behind = {name: shape[0] for name, shape in shapes.items() if len(shape) == 1}
             height, width, channels = image_shape
-            endpoints = cls((height, width, channels), max_objects, latents)
-            sizes = (*image_shape, max_objects, *latents.values())
+            endpoints = cls((height, width, channels), max_objects, latents, behind)
+            sizes = (*image_shape, max_objects, *latents.values(), *behind.values())
             if not all(isinstance(size, int) and size > 0 for size in sizes):
                 raise ValueError(f"the sizes {endpoints}")
             for kind, declared in ("inputs", inputs), ("outputs", outputs):
@@ -139,10 +142,10 @@ def endpoint_functions(model) -> dict[str, Callable]:
         return {"images": prepared(image_bytes)[0]}
 
     def decode(counts, *latents):
-        return {"images": model.draw(*_check_objects(model.objects, counts, latents))}
+        return {"images": model.draw(*_check_objects(model, counts, latents))}
 
     def layers(counts, *latents):
-        return model.draw_layers(*_check_objects(model.objects, counts, latents))._asdict()
+        return model.draw_layers(*_check_objects(model, counts, latents))._asdict()
 
     return {f.__name__: f for f in (serving_default, encoded, prepare, decode, layers)}
 
@@ -164,11 +167,11 @@ def _check_pixels(images: tf.Tensor) -> tf.Tensor:
         return tf.identity(images)
 
 
-def _check_objects(objects, counts, latents) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+def _check_objects(model, counts, latents) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """The counts and the latents by their names, which are found to be objects that can be drawn."""
     counts, *latents = _bounded(counts, *latents)
-    most = int(latents[0].shape[1])
-    named = dict(zip(objects.sizes, latents))
+    objects, most = model.objects, model.config.max_objects
+    named = dict(zip([*objects.sizes, *model.background.sizes], latents))
     drawable = objects.drawable(named) | ~tf.sequence_mask(counts, most)
     largest = tf.reduce_max([tf.reduce_max(tf.abs(latent)) for latent in latents])
     finite = [tf.reduce_all(tf.abs(latent) <= LARGEST_LATENT) for latent in latents]  # not of NaN

@@ -108,7 +108,9 @@ def train(config: Config) -> tuple[Path, dict]:
             "digits": dataset.digits,
         }
         rows = draw_samples(trainer.model, dataset.splits["test"])
-        drawing.samples_picture(rows, config.model.image_shape[1]).save(folder / "samples.png")
+        behind = model.background.background != "none"
+        picture = drawing.samples_picture(rows, model.image_shape[1], behind)
+        picture.save(folder / "samples.png")
         run_folder.write_json(results, folder / "metrics.json")
         return folder, results
 
