@@ -1,8 +1,9 @@
 """What pictures look like: their ground, and what stands out from it. Needs neither labels nor a model.
 
-The ground is a quadratic surface in each channel, fitted to the pixels that lie near it (an M-estimator
-that trims, as in Huber 1981, Robust Statistics). What differs from it by more than Otsu's threshold over
-all pictures (Otsu 1979, A threshold selection method from gray-level histograms) is taken for objects.
+The ground is a quadratic surface in each channel, fitted to the pixels that lie near it (least trimmed
+squares, and of several such fits that of the least median: Rousseeuw 1984, Least Median of Squares
+Regression). What differs from it by more than Otsu's threshold over all pictures (Otsu 1979, A threshold
+selection method from gray-level histograms) is taken for objects.
 """
 
 from typing import NamedTuple
@@ -37,13 +38,13 @@ class Appearance(NamedTuple):
     @property
     def away(self) -> np.ndarray:
         """How far each pixel is from the ground in the channel that shows it most, `(h, w)`, levels."""
-        difference = np.abs(self.pixels - self.ground).max(axis=-1)
+        difference = _farthest(self.pixels - self.ground)
         return ndimage.gaussian_filter(difference, 1)
 
     @property
     def grain(self) -> float:
         """The standard deviation of the ground's pixels about its surface, levels."""
-        return _deviation(np.abs(self.pixels - self.ground).max(axis=-1))
+        return _deviation(_farthest(self.pixels - self.ground))
 
 
 def appearance(pixels: np.ndarray) -> Appearance:
@@ -58,20 +59,35 @@ def appearance(pixels: np.ndarray) -> Appearance:
 
 
 def fitted_ground(pixels: np.ndarray) -> np.ndarray:
-    """The ground of `(h, w, C)`, of the same shape, fitted to a part of its pixels."""
+    """The ground of `(h, w, C)`, of the same shape, fitted to a part of its pixels.
+
+    The fits that begin at the most common colour and at the median one may end in objects: that whose
+    median distance is least is taken.
+    """
     basis = _basis(*pixels.shape[:2])
     step = -(-max(pixels.shape[:2]) // FITTED_SIDE)
-    known, values = (
+    terms, values = (
         each[::step, ::step].reshape(-1, each.shape[-1]) for each in (basis, pixels.astype(np.float64))
     )
-    ground = np.broadcast_to(_most_common(values), values.shape)
-    weights = np.zeros((basis.shape[-1], values.shape[-1]))
-    for _ in range(ROUNDS):
-        away = np.abs(values - ground).max(axis=-1)
-        near = away <= max(TRIM * _deviation(away), LEAST_TRIM)
-        weights = _least_squares(known[near], values[near])
-        ground = known @ weights
+    fits = [_fit(terms, values, start) for start in (_most_common(values), np.median(values, axis=0))]
+    weights = min(fits, key=lambda fit: np.median(_farthest(values - terms @ fit)))
     return (basis @ weights).astype(np.float32)
+
+
+def _fit(terms: np.ndarray, values: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """Weights `(6, C)` of the terms, fitted again and again to the pixels near the last fit."""
+    weights = np.zeros((terms.shape[-1], values.shape[-1]))
+    for _ in range(ROUNDS):
+        away = _farthest(values - ground)
+        near = away <= max(TRIM * _deviation(away), LEAST_TRIM)
+        weights = _least_squares(terms[near], values[near])
+        ground = terms @ weights
+    return weights
+
+
+def _farthest(difference: np.ndarray) -> np.ndarray:
+    """The distance from the ground in the channel that shows it most."""
+    return np.abs(difference).max(axis=-1)
 
 
 def _least_squares(terms: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -110,7 +126,7 @@ def shared_ground(appearances: list[Appearance]) -> np.ndarray | None:
     if len(appearances) < FEWEST_TO_SHARE or len(shapes) > 1:
         return None
     median = np.median([each.pixels for each in appearances], axis=0)
-    left = [_deviation(np.abs(each.pixels - median).max(axis=-1)) for each in appearances]
+    left = [_deviation(_farthest(each.pixels - median)) for each in appearances]
     own = float(np.median([each.grain for each in appearances]))
     return median if np.median(left) < SHARED * own and own > LEAST_TRIM else None
 
@@ -150,9 +166,9 @@ def find_objects(appearances: list[Appearance]) -> Objects | None:
     sizes, places = _components(appearances, masks)
     pixels = np.concatenate([each.ravel() for each in away])
     return Objects(
-        contrast=float(np.median(np.abs(difference).max(axis=-1))),
+        contrast=float(np.median(_farthest(difference))),
         dark=float(np.mean(difference.mean(axis=-1) < 0)),
-        chroma=float(np.median(np.ptp(difference, axis=-1) / np.abs(difference).max(axis=-1).clip(1))),
+        chroma=float(np.median(np.ptp(difference, axis=-1) / _farthest(difference).clip(1))),
         sizes=sizes,
         places=places,
         doubt=float(np.mean(np.abs(pixels / threshold - 1) < 0.25) / np.mean(pixels > threshold)),

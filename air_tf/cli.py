@@ -118,7 +118,7 @@ def parse_run(arguments: list[str] | None = None) -> Config:
 
 
 def _proposed(arguments: list[str] | None, images: str, preset: Config | None) -> Config:
-    """The config proposed for pictures; with a preset, only their own settings and their most objects."""
+    """The config proposed for pictures; beside a preset, their own settings and their most objects."""
     crop, object_size, background = peek(arguments, "--crop", "--object-size", "--background")
     given = Given(_number(int, crop), _number(float, object_size), background or None)
     if preset and not background:
