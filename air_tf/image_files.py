@@ -19,6 +19,7 @@ LARGEST = 64_000_000  # pixels of a picture; a larger one is refused before it i
 LARGEST_TILED = 400_000_000  # pixels of a picture that is looked at in tiles
 LONGEST = 65_535  # pixels of a picture's longer side, the most that a JPEG can have
 
+ORIENTATION = 0x0112  # in EXIF: from 5 on, height and width change places
 LARGEST_SENT = 1024  # pixels: a model sees far less
 BAND = 4_000_000  # pixels that are converted at a time
 BYTES_A_PIXEL = 10  # of memory: four in Pillow, three as an array, and what decoding needs
@@ -108,6 +109,25 @@ def _pillow_takes(largest: int) -> Iterator[None]:
         yield
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a PNG or JPEG file as it is looked at, in pixels, without decoding it.
+
+    Raises:
+        ValueError: it cannot be read, or is no PNG or JPEG.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            with Image.open(path, formats=("PNG", "JPEG")) as picture:
+                width, height = picture.size
+                on_its_side = picture.getexif().get(ORIENTATION, 1) >= 5
+    except Exception as error:  # of many kinds, on broken files
+        raise ValueError(
+            f"Expected a PNG or JPEG picture. Received: {shown(path)}: {shown(error)}"
+        ) from error
+    return (width, height) if on_its_side else (height, width)
 
 
 def shrunk(pixels: np.ndarray, longest: int = LARGEST_SENT) -> np.ndarray:
