@@ -58,7 +58,8 @@ def true_boxes(photograph: np.ndarray) -> np.ndarray:
     from skimage.segmentation import watershed
 
     markers = np.zeros(photograph.shape, int)
-    markers[photograph < DARK], markers[photograph > LIGHT] = 1, 2
+    markers[photograph < DARK] = 1
+    markers[photograph > LIGHT] = 2
     coins = ndimage.binary_fill_holes(watershed(sobel(photograph / 255), markers) == 2)
     labels, number = ndimage.label(coins)
     sizes = ndimage.sum(coins, labels, range(1, number + 1))
