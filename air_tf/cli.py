@@ -15,6 +15,8 @@ import tensorflow as tf
 import tyro
 
 from air_tf.config import Config
+from air_tf.data.proposal import Given, look, propose
+from air_tf.image_files import find_pictures
 from air_tf.parts import choices, flat, owners, replaced
 from air_tf.paths import shown
 from air_tf.presets import MULTI_MNIST, PRESETS
@@ -104,9 +106,35 @@ def _refusal(stopped: SystemExit) -> ValueError | None:
 
 
 def parse_run(arguments: list[str] | None = None) -> Config:
-    """Reads the config of a run: the flags given, the others as in the preset they name."""
-    preset, dataset = peek(arguments, "--preset", "--dataset")
-    return parse(Config, arguments, PRESETS.get(preset or dataset, MULTI_MNIST))
+    """Reads the config of a run: the flags given, the others as in the preset they name.
+
+    For one's own pictures, what flags and preset leave open is proposed after a look at some of them.
+    """
+    preset, dataset, images = peek(arguments, "--preset", "--dataset", "--images")
+    default = PRESETS.get(preset or dataset, MULTI_MNIST)
+    if dataset == "images" and images:
+        default = _proposed(arguments, images, PRESETS.get(preset))
+    return parse(Config, arguments, default)
+
+
+def _proposed(arguments: list[str] | None, images: str, preset: Config | None) -> Config:
+    """The config proposed for pictures; beside a preset, their own settings and their most objects."""
+    crop, object_size, background = peek(arguments, "--crop", "--object-size", "--background")
+    given = Given(_number(int, crop), _number(float, object_size), background or None)
+    if preset and not background:
+        given = given._replace(background=preset.model.background.background)
+    proposal = propose(look(find_pictures(images)), given)
+    print("\n".join(proposal.lines), flush=True)
+    changes = proposal.model if preset is None else {"max_objects": proposal.model["max_objects"]}
+    return replaced(preset or PRESETS[proposal.preset], dataset="images", **proposal.data, **changes)
+
+
+def _number(kind: Callable[[str], Any], text: str):
+    """The number of a flag; None if there is none, or what tyro will refuse."""
+    try:
+        return kind(text)
+    except ValueError:
+        return None
 
 
 def peek(arguments: list[str] | None, *flags: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Picture files: found by a glob, read with their orientation and transparency."""
 
+import contextlib
 import glob
 import io
 import os
@@ -10,13 +11,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from air_tf.memory import check_memory
 from air_tf.paths import expand, shown
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 LARGEST = 64_000_000  # pixels of a picture; a larger one is refused before it is decoded
+LARGEST_TILED = 400_000_000  # pixels of a picture that is looked at in tiles
 LONGEST = 65_535  # pixels of a picture's longer side, the most that a JPEG can have
 
+ORIENTATION = 0x0112  # in EXIF: from 5 on, height and width change places
 LARGEST_SENT = 1024  # pixels: a model sees far less
+BAND = 4_000_000  # pixels that are converted at a time
+BYTES_A_PIXEL = 10  # of memory: four in Pillow, three as an array, and what decoding needs
 
 
 def find_pictures(pattern: str) -> list[Path]:
@@ -57,42 +63,77 @@ def matches(pattern: Path) -> Iterator[str]:
             yield from matches(Path(glob.escape(folder), *rest))
 
 
-def read_picture(source, channels: int = 3) -> np.ndarray:
+def read_picture(source, channels: int = 3, largest: int = LARGEST) -> np.ndarray:
     """A PNG or JPEG file as it is looked at: turned by its EXIF orientation, on white where transparent.
 
     Args:
         source: a path, or an open binary file.
         channels: 1 for grey, 3 for colour.
+        largest: pixels of the largest picture that is read. Above LARGEST, Pillow's own limit is lifted
+            for the whole process meanwhile.
 
     Returns:
         `(h, w, channels)` uint8.
 
     Raises:
-        ValueError: it cannot be read, is no PNG or JPEG, is cut short, has over LARGEST pixels or a side
-            over LONGEST.
+        ValueError: it cannot be read, is no PNG or JPEG, is cut short, has over `largest` pixels or a
+            side over LONGEST, or does not fit into memory.
     """
     try:
         if isinstance(source, (str, os.PathLike)) and not os.path.isfile(source):
             raise ValueError("no such file, or not a regular one")
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _pillow_takes(largest):
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files that can be read
             with Image.open(source, formats=("PNG", "JPEG")) as picture:
                 width, height = picture.size
-                if width * height > LARGEST or max(width, height) > LONGEST:
+                if width * height > largest or max(width, height) > LONGEST:
                     raise ValueError(
-                        f"{width} x {height} pixels, over {LARGEST:,} or over {LONGEST:,} on a side"
+                        f"{width} x {height} pixels, over {largest:,} or over {LONGEST:,} on a side"
                     )
+                check_memory(BYTES_A_PIXEL * width * height, f"{width} x {height} pixels")
                 picture.load()
-                return as_array(ImageOps.exif_transpose(picture), channels)
+                ImageOps.exif_transpose(picture, in_place=True)
+                return as_array(picture, channels)
     except Exception as error:  # of many kinds, on broken files
         name = shown(getattr(source, "name", source))
         raise ValueError(f"Expected a PNG or JPEG picture. Received: {name}: {shown(error)}") from error
 
 
-def shrunk(pixels: np.ndarray) -> np.ndarray:
-    """`(h, w, 3)` uint8 with no side over LARGEST_SENT pixels, its shape kept."""
+@contextlib.contextmanager
+def _pillow_takes(largest: int) -> Iterator[None]:
+    """Lifts Pillow's limit for pictures over LARGEST, whose size is checked here instead."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if largest > LARGEST:
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a PNG or JPEG file as it is looked at, in pixels, without decoding it.
+
+    Raises:
+        ValueError: it cannot be read, or is no PNG or JPEG.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            with Image.open(path, formats=("PNG", "JPEG")) as picture:
+                width, height = picture.size
+                on_its_side = picture.getexif().get(ORIENTATION, 1) >= 5
+    except Exception as error:  # of many kinds, on broken files
+        raise ValueError(
+            f"Expected a PNG or JPEG picture. Received: {shown(path)}: {shown(error)}"
+        ) from error
+    return (width, height) if on_its_side else (height, width)
+
+
+def shrunk(pixels: np.ndarray, longest: int = LARGEST_SENT) -> np.ndarray:
+    """`(h, w, 3)` uint8 with no side over `longest` pixels, its shape kept."""
     picture = Image.fromarray(pixels)
-    picture.thumbnail((LARGEST_SENT, LARGEST_SENT))
+    picture.thumbnail((longest, longest))
     return np.asarray(picture)
 
 
@@ -104,7 +145,20 @@ def as_png(pixels: np.ndarray) -> bytes:
 
 
 def as_array(picture: Image.Image, channels: int) -> np.ndarray:
-    """A Pillow picture of any mode as `(h, w, channels)` uint8."""
+    """A Pillow picture of any mode as `(h, w, channels)` uint8.
+
+    It is converted in bands, so that a large picture is held twice at most: by Pillow, and as the array.
+    """
+    width, height = picture.size
+    pixels = np.empty((height, width, channels), np.uint8)
+    rows = max(1, BAND // width)
+    for top in range(0, height, rows):
+        band = picture.crop((0, top, width, min(top + rows, height)))
+        pixels[top : top + rows] = _band_as_array(band, channels)
+    return pixels
+
+
+def _band_as_array(picture: Image.Image, channels: int) -> np.ndarray:
     if picture.mode.startswith("I"):  # 16 bits a pixel
         picture = Image.fromarray(np.uint8(np.asarray(picture, np.uint32) >> 8))
     if picture.has_transparency_data:
@@ -121,7 +175,13 @@ def ground(pixels: np.ndarray) -> float:
 
 
 def turned_for(model) -> Callable[[np.ndarray], np.ndarray]:
-    """How to turn the greys of pictures round where a model could not see their objects otherwise.
+    """Turns the greys of pictures `(h, w, 3)` uint8 round that `hides_from` its objects otherwise."""
+    hides = hides_from(model)
+    return lambda pixels: np.invert(pixels) if hides(pixels) else pixels
+
+
+def hides_from(model) -> Callable[[np.ndarray], bool]:
+    """Which pictures hide their objects from a model unless their greys are turned round.
 
     A model was trained on light objects on a dark ground or on dark ones on a light ground. If it takes
     the ground off, it sees its objects on any ground that leaves room for them: light ones unless that
@@ -131,7 +191,7 @@ def turned_for(model) -> Callable[[np.ndarray], np.ndarray]:
         model: has `prepare` and `image_shape`.
 
     Returns:
-        A function from `(h, w, 3)` uint8 to the same.
+        A function of a picture, `(h, w, 3)` uint8.
     """
     height, width, _ = model.image_shape
 
@@ -145,8 +205,8 @@ def turned_for(model) -> Callable[[np.ndarray], np.ndarray]:
     dark_on_white, *on_grey = (corners < 0.1) & (squares > 0.5)
     lightest = 240 if any(on_grey) else 127
 
-    def turned(pixels: np.ndarray) -> np.ndarray:
-        of_objects = 255 - pixels if dark_on_white else pixels  # in which objects are light
-        return 255 - pixels if ground(of_objects) > lightest else pixels
+    def hides(pixels: np.ndarray) -> bool:
+        below = ground(pixels)
+        return (255 - below if dark_on_white else below) > lightest  # of light objects
 
-    return turned
+    return hides

@@ -46,8 +46,13 @@ OMNIGLOT = replaced(
     scale_prior=(3.0, 0.5), steps=2500,
     embedding_filters=(16, 32), embedding_kernels=(6, 5), embedding_strides=(3, 2),
 )  # fmt: skip
+# For any data set: they leave the images as they are
+FEW_OBJECTS = replaced(MULTI_MNIST, max_objects=4)
+MANY_OBJECTS = replaced(MULTI_MNIST, max_objects=10, steps=8000, count_bound="marginal", **_DAIR)
+PHOTOGRAPHS = replaced(MANY_OBJECTS, background="vae", composition="over")
 PRESETS = {
     "multi_mnist": MULTI_MNIST, "omniglot": OMNIGLOT, "extrapolation": EXTRAPOLATION,
     "interpolation": INTERPOLATION, "representation": REPRESENTATION, "two_digits": TWO_DIGITS,
-    "five_digits": FIVE_DIGITS, "nine_digits": NINE_DIGITS,
+    "five_digits": FIVE_DIGITS, "nine_digits": NINE_DIGITS, "few_objects": FEW_OBJECTS,
+    "many_objects": MANY_OBJECTS, "photographs": PHOTOGRAPHS,
 }  # fmt: skip

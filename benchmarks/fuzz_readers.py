@@ -148,7 +148,7 @@ def boxes(folder: Path) -> Reader:
 
 def read_labels_in(folder: Path) -> None:
     """Reads the labels of two pictures, and checks what comes of them."""
-    from air_tf.data.own_images import read_labels
+    from air_tf.data.labels import read_labels
 
     numbers, edges = read_labels([folder / "a.png", folder / "b.png"], np.array([[6, 8], [6, 8]]))
     assert numbers.shape == (2,) and numbers.min() >= -1

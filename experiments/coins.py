@@ -6,9 +6,7 @@ Discs of random dark grey, of which none touches another, on a plain light groun
 boxes.json (COCO) beside them, which training never reads.
 """
 
-import csv
 import dataclasses
-import json
 import sys
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from air_tf import cli
+from air_tf.data.labels import write_labels
 
 FINER = 4  # discs are drawn this much larger and shrunk, for soft edges
 
@@ -45,7 +44,7 @@ class Coins:
     """Of the pictures."""
 
 
-def draw_coins(config: Coins, random: np.random.Generator) -> tuple[Image.Image, list[list[float]]]:
+def draw_coins(config: Coins, random: np.random.Generator) -> tuple[Image.Image, list[tuple]]:
     """A picture, and the box (x, y, width, height) of each coin in pixels."""
     ground = int(random.integers(180, 250))
     picture = Image.new("L", (config.size * FINER,) * 2, ground)
@@ -62,7 +61,7 @@ def draw_coins(config: Coins, random: np.random.Generator) -> tuple[Image.Image,
                 break
         edges = [FINER * edge for edge in (x, y, x + diameter, y + diameter)]
         draw.ellipse(edges, fill=int(random.integers(20, 110)))
-        boxes.append([float(x), float(y), float(diameter), float(diameter)])
+        boxes.append((x, y, diameter, diameter))
     return picture.resize((config.size,) * 2, Image.Resampling.BOX), boxes
 
 
@@ -74,20 +73,11 @@ def main() -> None:
         raise ValueError(f"Expected pictures with room for their coins. Received: {config}.")
     config.out.mkdir(parents=True)
     random = np.random.default_rng(config.seed)
-    images, annotations, counts = [], [], []
+    boxes_of = {}
     for i in tqdm(range(config.images), unit=" pictures", dynamic_ncols=True):
-        picture, boxes = draw_coins(config, random)
-        name = f"{i:05}.png"
-        picture.save(config.out / name)
-        counts.append((name, len(boxes)))
-        images.append({"id": i, "file_name": name, "width": config.size, "height": config.size})
-        annotations += [{"image_id": i, "category_id": 1, "bbox": box} for box in boxes]
-    annotations = [{"id": i, **annotation} for i, annotation in enumerate(annotations, start=1)]
-    categories = [{"id": 1, "name": "coin"}]
-    record = {"images": images, "annotations": annotations, "categories": categories}
-    (config.out / "boxes.json").write_text(json.dumps(record))
-    with open(config.out / "counts.csv", "w", newline="") as file:
-        csv.writer(file).writerows([("file", "count"), *counts])
+        picture, boxes_of[f"{i:05}.png"] = draw_coins(config, random)
+        picture.save(config.out / f"{i:05}.png")
+    write_labels(config.out, boxes_of, (config.size, config.size), "coin")
     print(f"In {config.out}: {config.images:,} pictures, counts.csv, boxes.json.")
 
 

@@ -11,8 +11,9 @@ from PIL import Image
 from air_tf import memory, replaced
 from air_tf.commands import evaluate
 from air_tf.config import Config, ModelConfig, RunConfig, TrainingConfig
-from air_tf.data import own_images
-from air_tf.data.own_images import OwnImagesSettings, is_held_out
+from air_tf.data import pictures, proposal
+from air_tf.data.own_images import OwnImagesSettings
+from air_tf.data.pictures import is_held_out
 from air_tf.data.split import UNKNOWN
 from air_tf.preparation import Preparation
 from air_tf.training.loop import train
@@ -184,7 +185,8 @@ def test_other_pictures_of_equal_names_sizes_and_times_are_read_anew(config, fol
 def test_more_pictures_than_memory_holds_are_refused_before_they_are_read(config, folder, monkeypatch):
     draw(folder, number=4)
     monkeypatch.setattr(memory, "memory_bytes", lambda: 3 * 4 * 30 * 30 - 1)
-    monkeypatch.setattr(own_images, "read_picture", lambda *_: pytest.fail("read"))
+    for module in (pictures, proposal):
+        monkeypatch.setattr(module, "read_picture", lambda *_: pytest.fail("read"))
     with pytest.raises(ValueError, match=r"4 pictures of \(30, 30, 1\) pixels to fit into"):
         config.load()
 

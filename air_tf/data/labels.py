@@ -8,6 +8,7 @@ Names that no picture has are ignored too. Anything else that is wrong is refuse
 import csv
 import dataclasses
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -191,3 +192,32 @@ def read_boxes(file: Path) -> dict[Path, list[tuple]]:
             raise refused(place, f"more than {MOST_OBJECTS:,} boxes of image {annotation.image_id!r}")
         boxes.append(annotation.bbox)
     return result
+
+
+def write_labels(
+    folder: Path, boxes_of: dict[str, list[tuple[float, ...]]], size: tuple[int, int], category: str
+) -> None:
+    """Writes `counts.csv` and `boxes.json` beside pictures that a program has drawn.
+
+    Args:
+        folder: that of the pictures.
+        boxes_of: by the pictures' names, the box (x, y, width, height) of each object in pixels.
+        size: (height, width) of every picture, in pixels.
+        category: what the objects are called.
+    """
+    height, width = size
+    images = [
+        {"id": i, "file_name": name, "width": width, "height": height} for i, name in enumerate(boxes_of)
+    ]
+    annotations = [
+        {"image_id": i, "category_id": 1, "bbox": [float(edge) for edge in box]}
+        for i, boxes in enumerate(boxes_of.values())
+        for box in boxes
+    ]
+    annotations = [{"id": i, **annotation} for i, annotation in enumerate(annotations, start=1)]
+    categories = [{"id": 1, "name": category}]
+    record = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / BOXES).write_text(json.dumps(record))
+    with open(folder / COUNTS, "w", newline="") as file:
+        rows = ((name, len(boxes)) for name, boxes in boxes_of.items())
+        csv.writer(file).writerows([("file", "count"), *rows])

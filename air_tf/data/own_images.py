@@ -1,102 +1,37 @@
 """One's own pictures as a data set, with labels for evaluation where there are any."""
 
-import contextlib
 import math
-import os
-import sys
-import zlib
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
-from tqdm import tqdm
 
 from air_tf.data.base import Dataset, DatasetBase
 from air_tf.data.cache import contents, fingerprint
-from air_tf.data.labels import label_files, read_labels
+from air_tf.data.crops import Crops, Turns, draw_crops
+from air_tf.data.labels import label_files
+from air_tf.data.pictures import whole_pictures
+from air_tf.data.proposal import Look, look, readable_sizes
 from air_tf.data.split import COPIES, Split
-from air_tf.image_files import find_pictures, read_picture
+from air_tf.image_files import LONGEST, find_pictures
 from air_tf.memory import check_memory
 from air_tf.model.where import ScaleShiftSettings
 from air_tf.parts import kind
 from air_tf.paths import shown
-from air_tf.preparation import Preparation, Shape, border_median, fit
-from air_tf.validation import ModelSide, Text, settings
+from air_tf.preparation import Preparation
+from air_tf.validation import Images, ModelSide, Text, require, settings
 
-TEST_SHARE = 0.1  # of the pictures, held out
 WINDOW_SIDE = 1.1  # sides of the object that a glimpse's window has, with its margin
-LOOKED_AT = 20  # pictures that tell light objects from dark ones, and sizes
 
 
-class Look(NamedTuple):
-    """What a picture tells of the others."""
-
-    size: tuple[int, int]  # height and width, pixels
-    lightness: float  # of its mean pixel, above the border's median colour
-
-
-def own_images(paths: list[Path], image_shape: Shape, how: Preparation) -> dict[str, Split]:
-    """Reads, fits and splits the pictures; those that cannot be read are reported and left out.
-
-    Raises:
-        ValueError: fewer than two can be read, or a file with labels is none.
-    """
-    images, edges, sizes, kept = [], [], [], []
-    for path in tqdm(paths, desc="Reading pictures", unit=" pictures", leave=False, dynamic_ncols=True):
-        try:
-            picture = read_picture(path, image_shape[2])
-        except ValueError as error:
-            tqdm.write(f"{error}: left out.", file=sys.stderr)
-            continue
-        image, edge = fit(picture, image_shape, how)
-        images.append(image)
-        edges.append(edge)
-        sizes.append(picture.shape[:2])
-        kept.append(path)
-    if len(kept) < 2:
-        raise ValueError(f"Expected at least two pictures that can be read. Received: {len(kept)}.")
-    counts, boxes = read_labels(kept, np.array(sizes))
-    corner, extent = (np.tile(part, 2)[:, None] for part in np.split(np.array(edges), 2, axis=1))
-    boxes = (boxes * extent + corner) * boxes.any(axis=-1, keepdims=True)
-    split = Split.of(np.stack(images), counts, boxes.astype(np.float32))
-    held_out = is_held_out(kept)
-    return {"train": split[~held_out], "test": split[held_out]}
-
-
-def is_held_out(paths: list[Path]) -> np.ndarray:
-    """Which pictures test, `(S,)`: by a hash of each name, so that no other picture changes it."""
-    hashes = np.array([zlib.crc32(os.fsencode(path.name)) / 2**32 for path in paths])
-    held_out = hashes < TEST_SHARE
-    held_out[hashes.argmin()], held_out[hashes.argmax()] = True, False  # one of each at least
-    return held_out
-
-
-def look_at(paths: list[Path], channels: int) -> list[Look]:
-    """Looks at up to LOOKED_AT pictures, spread over the files, and at others for those that are broken.
-
-    Raises:
-        ValueError: none can be read.
-    """
-    spread = paths[:: -(-len(paths) // LOOKED_AT)]
-    looks, wanted = [], len(spread)
-    for path in dict.fromkeys(spread + paths):
-        with contextlib.suppress(ValueError):  # reported when all are read
-            pixels = read_picture(path, channels)
-            ground = border_median(pixels).numpy().mean()
-            looks.append(Look(pixels.shape[:2], float(pixels.mean() - ground)))
-        if len(looks) == wanted:
-            break
-    if not looks:
-        raise ValueError(
-            f"Expected pictures that can be read. Received: {len(paths):,} that cannot, "
-            f"{shown(paths[0])} among them."
-        )
-    return looks
+def has_dark_objects(seen: Look) -> bool:
+    """Whether what stands out is rather darker than the ground."""
+    return seen.objects is not None and seen.objects.dark > 0.5
 
 
 def scale_prior_of(
-    object_size: float, image_size: tuple[int, int], looks: list[Look]
+    object_size: float, image_size: tuple[int, int], sizes: list[tuple[int, int]]
 ) -> tuple[tuple[float, float], float]:
     """The prior of z_where's scale for objects of this size, and their side in the model, in pixels.
 
@@ -106,9 +41,9 @@ def scale_prior_of(
     Args:
         object_size: an object's usual side, in pixels of the pictures as they are on disk.
         image_size: (height, width) of the model's images, in pixels.
-        looks: at some pictures: their median size tells how much they are shrunk.
+        sizes: (height, width) of some pictures or crops: how much they are shrunk.
     """
-    factors = [np.min(np.array(image_size) / look.size) for look in looks]
+    factors = [np.min(np.array(image_size) / size) for size in sizes]
     inside, size = object_size * float(np.median(factors)), min(image_size)
     scale = size / (WINDOW_SIDE * inside)
     if not 1.0 <= scale <= size / 2:
@@ -141,37 +76,77 @@ class OwnImagesSettings(DatasetBase):
     invert: Literal["auto", "yes", "no"] = "auto"
     """AIR wants light objects on a dark ground. auto: invert where objects are darker."""
 
+    ground: Literal["subtract", "keep"] = "subtract"
+    """subtract: take the colour of the border off each image, for a model without a background; keep:
+    leave it, for one that has a background."""
+
     object_size: Annotated[float, Field(ge=0)] = 0.0
     """An object's usual side, in pixels of the pictures as they are on disk; sets the prior of z_where's
     scale. 0: leave it."""
+
+    crop: Annotated[int, Field(ge=0, le=LONGEST)] = 0
+    """Train on random square crops with this side, in pixels of the pictures as they are on disk, so
+    that few large pictures are enough, or one. 0: whole pictures."""
+
+    crop_turns: Turns = "none"
+    """mirrored: half of the crops to train on are mirrored; all: quarter turns too."""
+
+    train_images: Images = 20_000
+    """Crops to train on, drawn once."""
+
+    test_images: Images = 1000
+    """Held-out crops. They come from a tenth of the pictures; of a single one, from an end of it."""
+
+    def __post_init__(self):
+        require(not 0 < self.crop < self.object_size, "a crop of at least an object's side",
+                crop=self.crop, object_size=self.object_size)  # fmt: skip
 
     def load(self) -> Dataset:
         if not self.images:
             raise ValueError("Expected --dataset images together with --images 'GLOB'. Received: none.")
         paths = find_pictures(self.images)
         shape = (*self.image_size, self.channels)
+        num_images = self.train_images + self.test_images if self.crop else len(paths)
         check_memory(
-            COPIES * len(paths) * math.prod(shape), f"{len(paths):,} pictures of {shape} pixels"
+            COPIES * num_images * math.prod(shape), f"{num_images:,} {self._what()} {shape} pixels"
         )
-        looks = look_at(paths, self.channels)
-        lighter = np.mean([look.lightness for look in looks]) >= 0
-        dark = not lighter if self.invert == "auto" else self.invert == "yes"
-        how = Preparation(dark_objects=bool(dark), subtract_ground=True)
+        dark = has_dark_objects(look(paths)) if self.invert == "auto" else self.invert == "yes"
+        how = Preparation(dark_objects=dark, subtract_ground=self.ground == "subtract")
         all_files = contents(paths + label_files(paths))
-        version = fingerprint(all_files, shape, how)
-        splits = self.kept(version, lambda: own_images(paths, shape, how), shape)
-        labelled = sum(int(split.labelled().sum()) for split in splits.values())
-        total = sum(map(len, splits.values()))
+        splits = self._splits(paths, how, all_files)
+        held_out = splits["test"]
         description = (
-            f"Images: {total:,} pictures of {shown(self.images)}, {len(splits['test']):,} of them held "
-            f"out, {labelled:,} with a count; {'dark objects, inverted' if dark else 'light objects'}."
+            f"Images: {sum(map(len, splits.values())):,} {self._what()} "
+            f"{shown(self.images)}, "
+            f"{len(held_out):,} of them held out, {labelled(splits):,} with a count; "
+            f"{'dark objects, inverted' if dark else 'light objects'}."
         )
-        fields = {"image_shape": shape, "dark_objects": how.dark_objects, "subtract_ground": True}
+        fields = {"image_shape": shape, "dark_objects": how.dark_objects}
+        fields["subtract_ground"] = how.subtract_ground
         if self.object_size:
-            (mean, deviation), inside = scale_prior_of(self.object_size, self.image_size, looks)
+            sizes = [(self.crop, self.crop)] if self.crop else readable_sizes(paths)
+            (mean, deviation), inside = scale_prior_of(self.object_size, self.image_size, sizes)
             fields["scale_prior"] = mean, deviation
             description += (
                 f"\nObjects of {self.object_size:g} pixels are {inside:.1f} of the model's "
                 f"{min(self.image_size)}: z_where's scale has the prior {mean:.2f} +- {deviation:.2f}."
             )
         return Dataset(splits, self, fingerprint(all_files[: len(paths)]), description, fields)
+
+    def _what(self) -> str:
+        return "crops of" if self.crop else "pictures of"
+
+    def _splits(self, paths: list[Path], how: Preparation, all_files) -> dict[str, Split]:
+        """The pictures, or crops of them, from the cache if they are there."""
+        shape = (*self.image_size, self.channels)
+        if not self.crop:
+            version = fingerprint(all_files, shape, how)
+            return self.kept(version, lambda: whole_pictures(paths, shape, how), shape)
+        crops = Crops(self.crop, self.crop_turns, self.train_images, self.test_images)
+        version = fingerprint(all_files, shape, how, crops)
+        return self.kept(version, lambda: draw_crops(paths, crops, shape, how), shape)
+
+
+def labelled(splits: dict[str, Split]) -> int:
+    """How many images have a count."""
+    return sum(int(split.labelled().sum()) for split in splits.values())

@@ -62,9 +62,10 @@ class RunConfig:
 
     preset: Literal[
         "", "multi_mnist", "omniglot", "extrapolation", "interpolation", "representation",
-        "two_digits", "five_digits", "nine_digits",
+        "two_digits", "five_digits", "nine_digits", "few_objects", "many_objects", "photographs",
     ] = ""  # fmt: skip
-    """A preset gives the defaults of all other flags (default: the data set's own preset).
+    """A preset gives the defaults of all other flags (default: the data set's own preset, or what a look
+    at one's own pictures proposes). few_objects, many_objects and photographs go with any data set.
     --preset NAME --help shows them."""
 
     runs_dir: Text = "runs"

@@ -1,0 +1,227 @@
+"""Settings proposed for one's own pictures, from a look at some of them."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from air_tf.appearance import Appearance, Objects, appearance, find_objects, shared_ground
+from air_tf.image_files import picture_size, read_picture
+from air_tf.paths import shown
+
+LOOKED_AT = 40  # pictures, spread over the files
+EVEN = 0.2  # of the objects' contrast that a ground may vary by and still be taken off as one colour
+COLOURFUL = 0.25  # of the objects' contrast that their colours differ from grey by
+ONE_WAY = 0.9  # of what stands out that is darker, or lighter, than the ground
+OBJECT_SIDE = 11  # pixels of the model's image that an object's side has, of whole pictures
+CROPPED_SIDE = 16  # the same, of crops
+CROP = 3  # sides of an object that a crop's side has
+LEAST_SIDE, MOST_SIDE = 32, 128  # pixels of the model's images
+FEWEST = 100  # pictures, below which crops of them are needed
+MANY = 3  # objects, above which the networks are those for many
+MOST_OBJECTS = 30  # that are proposed
+CROPS = 300  # drawn to see how many objects one has
+
+
+class Given(NamedTuple):
+    """What a user has chosen, on which other settings depend; None: nothing."""
+
+    crop: int | None = None
+    object_size: float | None = None
+    background: str | None = None
+
+
+class Proposal(NamedTuple):
+    """A preset, settings that differ from it, and lines that say what was seen."""
+
+    preset: str
+    data: dict[str, Any]
+    model: dict[str, Any]
+    lines: list[str]
+
+
+class Look(NamedTuple):
+    """What was seen of pictures."""
+
+    appearances: list[Appearance]
+    objects: Objects | None
+    shares_ground: bool
+    smallest: int  # pixels of the shortest side of all pictures
+    size: np.ndarray  # (2,), the median height and width
+    number: int  # of pictures
+
+    @property
+    def unevenness(self) -> float:
+        """How much a ground varies within a picture, levels: of its surface and of its grain."""
+        spans = [np.ptp(a.ground.mean(axis=-1)) + 2 * a.grain for a in self.appearances]
+        return float(np.median(spans))
+
+
+def look(paths: list[Path]) -> Look:
+    """Looks at some pictures, and at others in place of those that are broken.
+
+    Raises:
+        ValueError: none can be read.
+    """
+    spread, seen = paths[:: -(-len(paths) // LOOKED_AT)], []
+    for path in dict.fromkeys(spread + paths):
+        try:
+            seen.append(appearance(read_picture(path)))
+        except ValueError:
+            continue  # reported when all are read
+        if len(seen) == len(spread):
+            break
+    if not seen:
+        raise ValueError(
+            f"Expected pictures that can be read. Received: {len(paths):,} that cannot, "
+            f"{shown(paths[0])} among them."
+        )
+    ground = shared_ground(seen)
+    if ground is not None:
+        seen = [each._replace(ground=ground) for each in seen]
+    sizes = np.array(readable_sizes(paths))
+    return Look(
+        seen, find_objects(seen), ground is not None, sizes.min(), np.median(sizes, axis=0), len(sizes)
+    )
+
+
+def readable_sizes(paths: list[Path]) -> list[tuple[int, int]]:
+    """(height, width) of the pictures that can be read, in pixels."""
+    sizes = []
+    for path in paths:
+        try:
+            sizes.append(picture_size(path))
+        except ValueError:
+            continue
+    return sizes
+
+
+def propose(seen: Look, given: Given = Given()) -> Proposal:  # noqa: B008
+    """Settings for pictures that look so."""
+    lines = [f"Looked at {len(seen.appearances)} of {seen.number:,} pictures."]
+    if seen.objects is None:
+        lines.append("Nothing stands out from the ground (unsure of all): the defaults are kept.")
+        return Proposal("few_objects", {}, {}, lines)
+    polarity, line = _polarity(seen.objects)
+    lines.append(line)
+    background, line = _background(seen, polarity, given)
+    lines.append(line)
+    kept = background != "none"
+    data: dict[str, Any] = {
+        "ground": "keep" if kept else "subtract",
+        "invert": "yes" if polarity == "dark" and not kept else "no",
+    }
+    model: dict[str, Any] = {"background": background, "composition": "over" if kept else "add"}
+    data["channels"], line = _channels(seen.objects)
+    lines.append(line)
+    data["object_size"], line = _object_size(seen.objects, given)
+    lines.append(line)
+    geometry, line = _geometry(seen, data["object_size"], given)
+    lines.append(line)
+    model["max_objects"], line = _max_objects(seen, geometry["crop"])
+    lines.append(line)
+    preset = "many_objects" if model["max_objects"] - 1 > MANY else "few_objects"
+    lines.append("Every flag that you give comes before these.")
+    return Proposal(preset, data | geometry, model, lines)
+
+
+def _sure(doubt: float) -> str:
+    """In words, of a doubt from 0 up."""
+    return "sure" if doubt < 0.3 else "fairly sure" if doubt < 0.6 else "unsure"
+
+
+def _polarity(objects: Objects) -> tuple[str, str]:
+    one_way = max(objects.dark, 1 - objects.dark)
+    polarity = "dark" if objects.dark > 0.5 else "light"
+    if one_way < ONE_WAY:
+        polarity = "mixed"
+    what = {"dark": "darker than", "light": "lighter than", "mixed": "both darker and lighter than"}
+    return polarity, (
+        f"Objects: {what[polarity]} their ground, by {objects.contrast:.0f} of 255 levels; "
+        f"{one_way:.0%} of their area agrees ({_sure(objects.doubt)})."
+    )
+
+
+def _background(seen: Look, polarity: str, given: Given) -> tuple[str, str]:
+    """Which background, and why."""
+    contrast = seen.objects.contrast if seen.objects else 1.0
+    varies = seen.unevenness / contrast
+    even = varies < EVEN
+    background = "none" if even and polarity != "mixed" and not seen.shares_ground else "vae"
+    if seen.shares_ground or (even and background != "none"):
+        background = "mean"
+    what = "the same in all pictures" if seen.shares_ground else "even" if even else "uneven or grainy"
+    background = given.background or background
+    composition = "add" if background == "none" else "over"
+    # the further from where the choice changes, the surer
+    doubt = 0.0 if seen.shares_ground else float(0.6 * min(varies / EVEN, EVEN / max(varies, 1e-9)))
+    return background, (
+        f"Ground: {what}, varies by {seen.unevenness:.0f} levels, {varies:.0%} of the contrast "
+        f"({_sure(doubt)}): --background {background} --composition {composition}."
+    )
+
+
+def _channels(objects: Objects) -> tuple[int, str]:
+    channels = 3 if objects.chroma > COLOURFUL else 1
+    doubt = 0.6 * min(objects.chroma / COLOURFUL, COLOURFUL / max(objects.chroma, 1e-9))
+    what = "their own" if channels == 3 else "hardly any"
+    return channels, (
+        f"Colour: the objects have {what}, {objects.chroma:.0%} of the contrast ({_sure(doubt)}): "
+        f"--channels {channels}."
+    )
+
+
+def _object_size(objects: Objects, given: Given) -> tuple[float, str]:
+    low, size, high = np.percentile(objects.sizes, [25, 50, 75])
+    chosen = given.object_size or float(round(size, 1))
+    return chosen, (
+        f"Size: about {size:.0f} pixels, half of the objects from {low:.0f} to {high:.0f} "
+        f"({_sure(high / low - 1)}): --object-size {chosen:g}."
+    )
+
+
+def _geometry(seen: Look, object_size: float, given: Given) -> tuple[dict[str, Any], str]:
+    """Whole pictures or crops, and the size of the model's images."""
+    sides = seen.size * OBJECT_SIDE / object_size
+    fits = sides.max() <= MOST_SIDE and seen.number >= FEWEST
+    crop = given.crop if given.crop is not None else 0 if fits else _crop(seen, object_size)
+    if crop:
+        sides = np.full(2, crop * CROPPED_SIDE / object_size)
+    height, width = np.clip(8 * np.ceil(sides / 8), LEAST_SIDE, MOST_SIDE).astype(int).tolist()
+    why = "few pictures" if seen.number < FEWEST else "small objects"
+    what = f"crops of {crop} pixels, since there are {why}" if crop else "whole pictures"
+    return {"crop": crop, "image_size": (height, width)}, (
+        f"Images: {what}: --crop {crop} --image-size {height} {width}."
+    )
+
+
+def _crop(seen: Look, object_size: float) -> int:
+    """The side of a crop, in pixels of the pictures."""
+    room = int(max(seen.size)) // 2 if seen.number == 1 else seen.smallest
+    return min(round(CROP * object_size), room, seen.smallest)
+
+
+def _max_objects(seen: Look, crop: int) -> tuple[int, str]:
+    """One more than are seen in a picture, or in a crop of one."""
+    assert seen.objects is not None
+    most = int(seen.objects.counts.max())
+    if crop:
+        most = _most_in_crops(seen, crop)
+    chosen = int(np.clip(most + 1, 2, MOST_OBJECTS))
+    few = len(seen.objects.sizes) < 20
+    return chosen, (
+        f"Number: up to {most} in {'a crop' if crop else 'a picture'} "
+        f"({'fairly sure' if few else _sure(seen.objects.doubt)}): --max-objects {chosen}, one more."
+    )
+
+
+def _most_in_crops(seen: Look, crop: int) -> int:
+    assert seen.objects is not None
+    random, most = np.random.default_rng(0), 0
+    for _ in range(CROPS):
+        i = random.integers(len(seen.appearances))
+        each, places = seen.appearances[i], seen.objects.places[i]
+        room = np.maximum(np.array(each.pixels.shape[:2]) * each.shrunk - crop, 0)
+        corner = random.uniform(0, room)
+        most = max(most, int(((places >= corner) & (places < corner + crop)).all(axis=-1).sum()))
+    return most

@@ -1,0 +1,149 @@
+"""Settings proposed for pictures whose objects and ground are known."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from air_tf import cli
+from air_tf.config import Config
+from air_tf.data.proposal import Given, look, propose
+from air_tf.parts import flat
+from examples.blobs import Blobs, draw_blobs
+
+SIZE = 80
+Y, X = np.mgrid[:SIZE, :SIZE]
+
+
+def save(folder, number, ground, values, most=3, size=SIZE, radius=7):
+    """Pictures of discs on a grid of places, so that none touch."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    places = [(y, x) for y in range(15, size - 10, 25) for x in range(15, size - 10, 25)]
+    y, x = np.mgrid[:size, :size]
+    for i in range(number):
+        picture = np.zeros((size, size, 3)) + ground(random)
+        for place in random.permutation(len(places))[: i % (most + 1)]:
+            top, left = places[place]
+            picture[np.hypot(y - top, x - left) <= radius] = values[random.integers(len(values))]
+        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / f"{i:03}.png")
+    return folder
+
+
+def proposed(folder, **given):
+    return propose(look(sorted(folder.glob("*"))), Given(**given))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "pictures"
+
+
+def test_light_discs_on_black_are_what_air_was_made_for(folder):
+    proposal = proposed(save(folder, 120, lambda random: 0, [(255, 255, 255)]))
+    assert proposal.preset == "few_objects"
+    assert proposal.model == {"background": "none", "composition": "add", "max_objects": 4}
+    assert proposal.data == {
+        "ground": "subtract", "invert": "no", "channels": 1, "object_size": 15.0, "crop": 0,
+        "image_size": (64, 64),
+    }  # fmt: skip
+    assert all("(sure)" in line for line in proposal.lines if line.startswith(("Obj", "Colour", "Size")))
+
+
+def test_dark_discs_on_paper_of_any_lightness_are_inverted(folder):
+    proposal = proposed(save(folder, 120, lambda random: random.integers(180, 250), [(40, 40, 40)]))
+    assert proposal.data["invert"] == "yes" and proposal.data["ground"] == "subtract"
+    assert proposal.model["background"] == "none"
+
+
+def test_a_slope_of_light_in_each_picture_asks_for_a_vae(folder):
+    def slope(random):
+        angle = random.uniform(0, 2 * np.pi)
+        return (150 + 60 / SIZE * (np.cos(angle) * Y + np.sin(angle) * X))[..., None]
+
+    proposal = proposed(save(folder, 40, slope, [(30, 30, 30)]))
+    assert proposal.data["invert"] == "no" and proposal.data["ground"] == "keep"
+    assert proposal.model["background"] == "vae" and proposal.model["composition"] == "over"
+
+
+def test_a_fixed_camera_asks_for_a_mean_image(folder):
+    tiles = np.kron(np.random.default_rng(1).integers(40, 120, (8, 8, 1)), np.ones((10, 10, 1)))
+    proposal = proposed(save(folder, 40, lambda random: tiles, [(250, 250, 250)]))
+    assert proposal.model["background"] == "mean" and "the same in all" in "".join(proposal.lines)
+    assert proposal.model["max_objects"] == 4 and proposal.data["object_size"] in (14.0, 15.0)
+
+
+def test_mixed_objects_need_a_background_that_is_kept(folder):
+    proposal = proposed(save(folder, 40, lambda random: 120, [(20, 20, 20), (230, 230, 230)]))
+    assert proposal.model["background"] == "mean" and proposal.model["composition"] == "over"
+    assert proposal.data["ground"] == "keep" and proposal.data["invert"] == "no"
+
+
+def test_blobs_are_many_coloured_and_dark(folder):
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for i in range(100):
+        draw_blobs(Blobs(), random)[0].save(folder / f"{i:03}.jpg", quality=85)
+    proposal = proposed(folder)
+    assert proposal.preset == "many_objects" and proposal.model["max_objects"] == 6
+    assert proposal.data["channels"] == 3 and proposal.data["crop"] == 0
+    assert proposal.data["object_size"] == pytest.approx(26, abs=1.5)  # diameters 22 to 32
+
+
+def test_one_photograph_is_cropped(folder):
+    proposal = proposed(save(folder, 1, lambda random: 200, [(20, 20, 20)], most=0))
+    assert proposal.lines[1].startswith("Nothing stands out")
+    place = folder.parent / "one"
+    save(place, 100, lambda random: 200, [(20, 20, 20)], most=99, size=300)
+    for file in sorted(place.glob("*"))[:-1]:
+        file.unlink()  # the last one is full
+    proposal = proposed(place)
+    assert proposal.data["crop"] == 45 and proposal.data["image_size"] == (48, 48)
+    # of places 25 pixels apart, 45 pixels hold two at most in each direction
+    assert proposal.model["max_objects"] == 5
+
+
+def test_what_is_given_decides_the_rest(folder):
+    save(folder, 40, lambda random: 200, [(20, 20, 20)])
+    proposal = proposed(folder, crop=0, object_size=20.0, background="vae")
+    assert proposal.data["crop"] == 0 and proposal.data["object_size"] == 20.0
+    assert proposal.model["background"] == "vae" and proposal.data["ground"] == "keep"
+
+
+def test_flags_come_before_what_is_proposed(folder, capsys):
+    save(folder, 120, lambda random: 200, [(20, 20, 20)], most=6)
+    flags = ["--dataset", "images", "--images", str(folder)]
+    config = cli.parse_run(flags)
+    chosen = flat(config)
+    assert chosen["invert"] == "yes" and chosen["max_objects"] == 7 and chosen["difference"] is True
+    assert "Looked at 40 of 120 pictures." in capsys.readouterr().out
+    chosen = flat(cli.parse_run([*flags, "--invert", "no", "--max-objects=2", "--background", "vae"]))
+    assert (chosen["invert"], chosen["max_objects"], chosen["ground"]) == ("no", 2, "keep")
+    assert chosen["background"] == "vae" and chosen["composition"] == "over"
+
+
+def test_a_preset_is_kept_and_its_images_are_still_looked_at(folder):
+    save(folder, 120, lambda random: 200, [(20, 20, 20)])
+    flags = ["--dataset", "images", "--images", str(folder), "--preset"]
+    few, photographs = (flat(cli.parse_run([*flags, p])) for p in ("few_objects", "photographs"))
+    assert few["background"] == "none" and few["invert"] == "yes" and few["difference"] is False
+    assert photographs["background"] == "vae" and photographs["composition"] == "over"
+    assert photographs["ground"] == "keep" and photographs["max_objects"] == 4
+    assert few["object_size"] == photographs["object_size"] == 15.0
+
+
+def test_what_cannot_be_looked_at_is_refused_in_one_line(folder, tmp_path):
+    with pytest.raises(ValueError, match="which names none"):
+        cli.parse_run(["--dataset", "images", "--images", str(tmp_path)])
+    folder.mkdir()
+    (folder / "a.png").write_text("no picture")
+    with pytest.raises(ValueError, match="pictures that can be read. Received: 1 that cannot"):
+        cli.parse_run(["--dataset", "images", "--images", str(folder)])
+    assert cli.parse_run(["--dataset", "images"]).data.dataset == "images"  # refused when it is loaded
+
+
+@pytest.mark.parametrize("preset", ["few_objects", "many_objects", "photographs"])
+def test_presets_of_models_leave_the_images_alone(preset):
+    config = cli.parse_run(["--preset", preset, "--dataset", "omniglot"])
+    assert isinstance(config, Config) and config.data.dataset == "omniglot"
+    default = flat(cli.parse_run(["--preset", preset]).data)
+    assert default == flat(Config().data)
