@@ -30,8 +30,9 @@ from air_tf.training.loop import train
 
 CROP = 100  # pixels: about two coins
 FLAGS = (
-    f"--dataset images --crop {CROP} --crop-turns all --object-size 44 --image-size 48 48 --ground keep "
-    "--background vae --background-resolution 4 --composition over --max-objects 6 --invert no"
+    f"--preset photographs --dataset images --crop {CROP} --crop-turns all --object-size 44 "
+    "--image-size 48 48 --ground keep --background-resolution 2 --max-objects 5 --invert no "
+    "--pixel-scale 0.1"
 )
 LIGHT, DARK, SMALLEST = 150, 30, 200  # levels of coins and of the ground; pixels of a coin
 
