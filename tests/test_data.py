@@ -8,15 +8,15 @@ import pytest
 import tensorflow as tf
 
 from air_tf import memory
-from air_tf.data import digits, downloads
+from air_tf.data import digits, downloads, masks
 from air_tf.data.digits import embedded_digits
 from air_tf.data.multi_mnist import (
     MultiDigitRecipe,
     MultiMNISTSettings,
     compose,
     draw_images,
+    inks,
     multi_mnist,
-    segments,
 )
 from air_tf.data.split import as_float, batches
 
@@ -214,7 +214,7 @@ def test_segments_are_of_the_brightest_digit(digit_splits):
     from PIL import Image
 
     split, source = digit_splits["test"][:30], embedded_digits()
-    result = segments(source, "test", split)
+    result = masks.segments(inks(source, "test"), split)
     np.testing.assert_array_equal(result > 0, split.images[..., 0] > 0)
     for segment, count, placements in zip(result, split.counts, split.placements):
         layers = np.zeros((count + 1, 50, 50), int)

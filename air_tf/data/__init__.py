@@ -6,6 +6,7 @@ from air_tf.data.multi_mnist import MultiMNISTSettings
 from air_tf.data.noisy import NoisySettings
 from air_tf.data.omniglot import OmniglotSettings
 from air_tf.data.own_images import OwnImagesSettings
+from air_tf.data.scenes import ScenesSettings
 from air_tf.data.small_mnist import SmallMNISTSettings
 from air_tf.data.sprites import SpritesSettings
 from air_tf.parts import one_of
@@ -20,4 +21,5 @@ DatasetSettings = one_of(
     SpritesSettings,
     SmallMNISTSettings,
     MultiDspritesSettings,
+    ScenesSettings,
 )

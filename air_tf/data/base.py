@@ -24,11 +24,12 @@ class Dataset(NamedTuple):
     model_settings: dict[str, Any]  # that the images fix, by their names
     segments: Callable[[str, Split], np.ndarray] | None = None  # (split's name, part) to (S, H, W)
     compose: Composer | None = None  # images like those to train on
+    masks: Callable[[str, Split], np.ndarray] | None = None  # (name, part) to (S, M, H, W) bool
 
     @property
     def digits(self) -> str:
         """The digits that the images are made of; "none" without any."""
-        return getattr(self.settings, "digits", "none")
+        return self.settings.of_digits()
 
 
 @settings
@@ -41,6 +42,10 @@ class DatasetBase:
 
     cache_dir: Text = os.path.join("~", ".cache", "air_tf")
     """Folder for generated images; made anew when missing or damaged."""
+
+    def of_digits(self) -> str:
+        """Which digits the images are made of; "none" without any."""
+        return "none"
 
     def load(self) -> Dataset:
         """Reads the data set from the cache, or makes it.

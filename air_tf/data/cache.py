@@ -15,12 +15,12 @@ from air_tf.data.split import Split
 from air_tf.memory import check_memory
 from air_tf.paths import shown
 
-FIELDS = {  # of a split: S images of H x W x C pixels, with M objects at most
+FIELDS = {  # of a split: S images of H x W x C pixels, M objects at most, P numbers that place one
     "images": ("SHWC", np.uint8),
     "counts": ("S", np.int32),
     "labels": ("SM", np.int32),
     "boxes": ("SM4", np.float32),
-    "placements": ("SM4", np.int32),
+    "placements": ("SMP", np.int32),
 }
 BAR_AFTER = 2.0  # seconds of reading files until its progress is shown
 

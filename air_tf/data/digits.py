@@ -41,6 +41,9 @@ class DigitsBase(GeneratedBase):
         require(not self.mnist or self.digits != "embedded", "mnist with digits of MNIST alone",
                 mnist=self.mnist, digits=self.digits)  # fmt: skip
 
+    def of_digits(self) -> str:
+        return self.digits
+
 
 @dataclasses.dataclass(frozen=True)
 class Digits:

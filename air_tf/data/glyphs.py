@@ -69,15 +69,15 @@ def draw(glyphs: Glyphs, placed: Placed, canvas_size: int) -> Split:
     return Split(images, counts, labels, boxes, placements)
 
 
-def segments(glyphs: Glyphs, split: Split) -> np.ndarray:
-    """Which object each pixel belongs to: the brightest there. `(S, H, W)`, 0 for the background."""
+def inks(glyphs: Glyphs) -> masks.Ink:
+    """Draws glyphs alone, from their placements; the ink of a colour is its lightest channel."""
     ink = glyphs.images.max(axis=-1)
 
-    def of(placement):
+    def draw_one(placement):
         index, side, top, left = placement
         return ink[index, :side, :side], top, left
 
-    return masks.segments(of, split)
+    return draw_one
 
 
 def dataset(
@@ -116,8 +116,9 @@ def dataset(
     version = fingerprint(sizes, shape, [bank.checksum() for bank in banks.values()])
     return Dataset(
         settings.kept(version, make, shape), settings, made_of, description, {"image_shape": shape},
-        lambda name, split: segments(banks[name], split),
+        lambda name, split: masks.segments(inks(banks[name]), split),
         lambda num_images, seed: drawn("train", num_images, seed).images,
+        lambda name, split: masks.whole(inks(banks[name]), split),
     )  # fmt: skip
 
 

@@ -103,7 +103,9 @@ class MultiMNISTSettings(DigitsBase):
             {name: dataclasses.replace(split, images=self.finished(split.images, [recipe.seed, i]))
              for i, (name, split) in enumerate(splits.items())},
             dataclasses.replace(self, digits=digits.name), fingerprint, description,
-            {"image_shape": shape}, functools.partial(segments, digits), compose_finished,
+            {"image_shape": shape},
+            lambda name, split: masks.segments(inks(digits, name), split), compose_finished,
+            lambda name, split: masks.whole(inks(digits, name), split),
         )  # fmt: skip
 
     def finished(self, images: np.ndarray, seed: list[int]) -> np.ndarray:
@@ -149,16 +151,12 @@ def compose(digits: Digits, recipe: MultiDigitRecipe, num_images: int, seed: lis
     return draw_images(*of_train, num_images, recipe, seed, method, show_progress=False).images
 
 
-def segments(digits: Digits, name: str, split: Split) -> np.ndarray:
-    """Which object each pixel belongs to: the brightest there.
+def inks(digits: Digits, name: str) -> masks.Ink:
+    """Draws digits of a split alone, from their placements.
 
     Args:
         digits: those that the split was made of.
         name: of the split.
-        split: images.
-
-    Returns:
-        `(S, H, W)` uint8: 0 for the background, i for object i (from 1).
     """
     of_train = name == "train" or (name == "test" and digits.name == "mnist")
     images = digits.train_images if of_train else digits.test_images
@@ -168,7 +166,7 @@ def segments(digits: Digits, name: str, split: Split) -> np.ndarray:
         index, side, top, left = placement
         return np.asarray(Image.fromarray(images[index]).resize((side, side), method)), top, left
 
-    return masks.segments(draw, split)
+    return draw
 
 
 def draw_images(

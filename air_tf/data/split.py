@@ -19,7 +19,7 @@ class Split:
     counts: np.ndarray  # (S,) int32, or UNKNOWN
     labels: np.ndarray  # (S, M) int32: the objects' classes
     boxes: np.ndarray  # (S, M, 4) float32: tight, (ymin, xmin, ymax, xmax) as fractions of the image
-    placements: np.ndarray  # (S, M, 4) int32: digit, side, top, left; draws the object's mask again
+    placements: np.ndarray  # (S, M, P) int32: digit, side, top, left, say; draws the mask again
 
     @classmethod
     def of(cls, images: np.ndarray, counts: np.ndarray, boxes: np.ndarray) -> "Split":
