@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from air_tf.data.grid import SPACING
-from air_tf.data.own_images import is_held_out
+from air_tf.data.pictures import is_held_out
 from air_tf.image_files import read_picture
 from air_tf.memory import check_memory
 from air_tf.paths import shown
