@@ -24,9 +24,10 @@ class Known:
 
     def __init__(self, counts, drawn, images, background):
         masks = np.zeros((len(counts), 3, *images.shape[1:3]), np.float32)
-        for mask, number in zip(masks, drawn):
-            mask[:number, 2, 3] = 0.8
-        masks[:, :, 4, 4] = 0.02  # what nobody sees
+        for mask, number, count in zip(masks, drawn, counts):
+            mask[:count] = 0.3  # a faint veil
+            mask[:count, 6, 6] = 0.8  # a speck
+            mask[:number, 2:5, 3:6] = 0.8
         boxes = np.zeros((len(counts), 3, 4), np.float32)
         self.scene = Scene(counts, None, boxes, boxes, None, images, background, {})
         self.layers = Layers(None, masks, None)
@@ -91,8 +92,8 @@ def test_empty_drawings_are_told_from_objects():
     for part, labels in (split(), ""), (split(COUNTS), " Against the labels 0% and 100% are right."):
         said = sentences(findings(part, counts, COUNTS))
         assert said[-1].startswith(
-            "In 100% of the pictures objects are counted that draw nothing: of 3.0 on average 1.0 draw "
-            f"something.{labels} Try --count-bound marginal"
+            "In 100% of the pictures objects are counted that draw next to nothing or lie beneath "
+            f"others: of 3.0 on average 1.0 draw something.{labels} Try more --steps"
         )
     few = COUNTS.copy()
     few[:5] = 2

@@ -11,7 +11,10 @@ from air_tf.serving.predictor import Predictor
 
 LOOKED_AT = 500  # images
 FEWEST = 20  # images, below which the same count for all says nothing
-VISIBLE = 0.1  # of full light, or opacity, that an object's brightest pixel has if it draws something
+VISIBLE = 0.1  # of full light, or opacity, below which nothing is seen
+MEASURE = 0.9  # of the objects are less bright, and smaller, than those that the rest is measured by
+HALF = 0.5  # of the brightness of those, above which a pixel is an object's
+SMALL = 0.3  # of the area of those, below which an object draws next to nothing
 UNEXPLAINED = 0.3  # of the variation, above which much is missing from the reconstructions
 SWALLOWED = (
     0.9  # of what the whole scene explains, above which the background alone does the objects' work
@@ -62,9 +65,17 @@ def unexplained(images: np.ndarray, reconstructions: np.ndarray) -> float:
 
 
 def visible(model: Predictor, scene: Scene) -> np.ndarray:
-    """How many of the counted objects of each image draw something, `(S,)`."""
+    """How many of the counted objects of each image draw something, `(S,)`.
+
+    Those that are faint, or of which others hide nearly all, do not.
+    """
     masks = np.asarray(model.layers_of(scene).masks)
-    return (masks.max(axis=(-2, -1)) > VISIBLE).sum(axis=-1)
+    brightest = masks.max(axis=(-2, -1))
+    seen = brightest > VISIBLE
+    if not seen.any():
+        return np.zeros(len(masks), np.int64)
+    areas = (masks > HALF * np.quantile(brightest[seen], MEASURE)).sum(axis=(-2, -1))
+    return (areas > SMALL * np.quantile(areas[areas > 0], MEASURE)).sum(axis=-1)
 
 
 def sentences(found: Findings) -> list[str]:
@@ -130,7 +141,7 @@ def _empty(found: Findings) -> str | None:
     if found.right is not None and found.drawn_right is not None:
         right = f" Against the labels {found.right:.0%} and {found.drawn_right:.0%} are right."
     return (
-        f"In {differ:.0%} of the pictures objects are counted that draw nothing: of "
-        f"{found.counts.mean():.1f} on average {found.drawn.mean():.1f} draw something.{right} Try "
-        "--count-bound marginal, a smaller --rho or a longer warm start (--warm-start-steps)."
+        f"In {differ:.0%} of the pictures objects are counted that draw next to nothing or lie beneath "
+        f"others: of {found.counts.mean():.1f} on average {found.drawn.mean():.1f} draw something."
+        f"{right} Try more --steps, --count-bound marginal or a smaller --rho."
     )
