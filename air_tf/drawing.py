@@ -17,7 +17,8 @@ STEP_COLOURS = (
 BACKGROUND, TEXT = (24, 24, 28), (235, 235, 235)
 ZOOM = 3  # picture pixels a pixel of the image
 MARGIN, LINE = 8, 18  # picture pixels
-LINES_A_SIDE = 150  # a box's line is this part of the picture's smaller side, and 2 pixels at least
+LINES_A_SIDE = 150  # a box's line is this part of the picture's smaller side, and 2 pixels at least,
+LINES_A_BOX = 12  # but no more than this part of the boxes' median side
 HEADINGS = "input", "boxes", "reconstruction"
 OF_STEPS = "glimpse, decoded, q(n >= i)"
 
@@ -42,7 +43,12 @@ def with_boxes(image: np.ndarray, boxes: np.ndarray, zoom: int = ZOOM) -> Image.
 def draw_boxes(picture: Image.Image, boxes: np.ndarray) -> Image.Image:
     """The RGB picture, with boxes `(n, 4)` drawn on it in their steps' colours."""
     draw, (width, height) = ImageDraw.Draw(picture), picture.size
-    line = max(2, round(min(picture.size) / LINES_A_SIDE))
+    boxes = np.reshape(boxes, (-1, 4))
+    widest = min(picture.size) / LINES_A_SIDE
+    if len(boxes):
+        sides = (boxes[:, 2:] - boxes[:, :2]) * [height, width]
+        widest = min(widest, np.median(sides) / LINES_A_BOX)
+    line = max(2, round(widest))
     for step, (ymin, xmin, ymax, xmax) in enumerate(boxes):
         left, top = xmin * width, ymin * height
         right, bottom = max(left, xmax * width - 1), max(top, ymax * height - 1)  # off the image: 0

@@ -1,5 +1,6 @@
 """Picture files: found by a glob, read with their orientation and transparency."""
 
+import contextlib
 import glob
 import io
 import os
@@ -11,16 +12,20 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from air_tf.appearance import appearance, find_objects
+from air_tf.memory import check_memory
 from air_tf.paths import expand, shown
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 LARGEST = 64_000_000  # pixels of a picture; a larger one is refused before it is decoded
+LARGEST_TILED = 400_000_000  # pixels of a picture that is looked at in tiles
 LONGEST = 65_535  # pixels of a picture's longer side, the most that a JPEG can have
 
 LIGHTEST = 240  # level of a ground that leaves room for lighter objects
 MOSTLY = 0.8  # of what stands out has to have the other polarity for a picture to be turned
 ORIENTATION = 0x0112  # in EXIF: from 5 on, height and width change places
 LARGEST_SENT = 1024  # pixels: a model sees far less
+BAND = 4_000_000  # pixels that are converted at a time
+BYTES_A_PIXEL = 10  # of memory: four in Pillow, three as an array, and what decoding needs
 
 
 def find_pictures(pattern: str) -> list[Path]:
@@ -61,36 +66,52 @@ def matches(pattern: Path) -> Iterator[str]:
             yield from matches(Path(glob.escape(folder), *rest))
 
 
-def read_picture(source, channels: int = 3) -> np.ndarray:
+def read_picture(source, channels: int = 3, largest: int = LARGEST) -> np.ndarray:
     """A PNG or JPEG file as it is looked at: turned by its EXIF orientation, on white where transparent.
 
     Args:
         source: a path, or an open binary file.
         channels: 1 for grey, 3 for colour.
+        largest: pixels of the largest picture that is read. Above LARGEST, Pillow's own limit is lifted
+            for the whole process meanwhile.
 
     Returns:
         `(h, w, channels)` uint8.
 
     Raises:
-        ValueError: it cannot be read, is no PNG or JPEG, is cut short, has over LARGEST pixels or a side
-            over LONGEST.
+        ValueError: it cannot be read, is no PNG or JPEG, is cut short, has over `largest` pixels or a
+            side over LONGEST, or does not fit into memory.
     """
     try:
         if isinstance(source, (str, os.PathLike)) and not os.path.isfile(source):
             raise ValueError("no such file, or not a regular one")
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _pillow_takes(largest):
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files that can be read
             with Image.open(source, formats=("PNG", "JPEG")) as picture:
                 width, height = picture.size
-                if width * height > LARGEST or max(width, height) > LONGEST:
+                if width * height > largest or max(width, height) > LONGEST:
                     raise ValueError(
-                        f"{width} x {height} pixels, over {LARGEST:,} or over {LONGEST:,} on a side"
+                        f"{width} x {height} pixels, over {largest:,} or over {LONGEST:,} on a side"
                     )
+                check_memory(BYTES_A_PIXEL * width * height, f"{width} x {height} pixels")
                 picture.load()
-                return as_array(ImageOps.exif_transpose(picture), channels)
+                ImageOps.exif_transpose(picture, in_place=True)
+                return as_array(picture, channels)
     except Exception as error:  # of many kinds, on broken files
         name = shown(getattr(source, "name", source))
         raise ValueError(f"Expected a PNG or JPEG picture. Received: {name}: {shown(error)}") from error
+
+
+@contextlib.contextmanager
+def _pillow_takes(largest: int) -> Iterator[None]:
+    """Lifts Pillow's limit for pictures over LARGEST, whose size is checked here instead."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if largest > LARGEST:
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -112,10 +133,10 @@ def picture_size(path: Path) -> tuple[int, int]:
     return (width, height) if on_its_side else (height, width)
 
 
-def shrunk(pixels: np.ndarray) -> np.ndarray:
-    """`(h, w, 3)` uint8 with no side over LARGEST_SENT pixels, its shape kept."""
+def shrunk(pixels: np.ndarray, longest: int = LARGEST_SENT) -> np.ndarray:
+    """`(h, w, 3)` uint8 with no side over `longest` pixels, its shape kept."""
     picture = Image.fromarray(pixels)
-    picture.thumbnail((LARGEST_SENT, LARGEST_SENT))
+    picture.thumbnail((longest, longest))
     return np.asarray(picture)
 
 
@@ -127,7 +148,20 @@ def as_png(pixels: np.ndarray) -> bytes:
 
 
 def as_array(picture: Image.Image, channels: int) -> np.ndarray:
-    """A Pillow picture of any mode as `(h, w, channels)` uint8."""
+    """A Pillow picture of any mode as `(h, w, channels)` uint8.
+
+    It is converted in bands, so that a large picture is held twice at most: by Pillow, and as the array.
+    """
+    width, height = picture.size
+    pixels = np.empty((height, width, channels), np.uint8)
+    rows = max(1, BAND // width)
+    for top in range(0, height, rows):
+        band = picture.crop((0, top, width, min(top + rows, height)))
+        pixels[top : top + rows] = _band_as_array(band, channels)
+    return pixels
+
+
+def _band_as_array(picture: Image.Image, channels: int) -> np.ndarray:
     if picture.mode.startswith("I"):  # 16 bits a pixel
         picture = Image.fromarray(np.uint8(np.asarray(picture, np.uint32) >> 8))
     if picture.has_transparency_data:
@@ -144,7 +178,13 @@ def ground(pixels: np.ndarray) -> float:
 
 
 def turned_for(model) -> Callable[[np.ndarray], np.ndarray]:
-    """How to turn the greys of pictures round where a model could not see their objects otherwise.
+    """Turns the greys of pictures `(h, w, 3)` uint8 round that `hides_from` its objects otherwise."""
+    hides = hides_from(model)
+    return lambda pixels: np.invert(pixels) if hides(pixels) else pixels
+
+
+def hides_from(model) -> Callable[[np.ndarray], bool]:
+    """Which pictures hide their objects from a model unless their greys are turned round.
 
     A model with a background was trained on pictures as they are: none is turned. One that takes the
     ground off needs objects of the polarity that it was trained on, and what stands out from a picture's
@@ -155,11 +195,11 @@ def turned_for(model) -> Callable[[np.ndarray], np.ndarray]:
         model: has `prepare`, `infer` and `image_shape`.
 
     Returns:
-        A function from `(h, w, 3)` uint8 to the same.
+        A function of a picture, `(h, w, 3)` uint8.
     """
     height, width, _ = model.image_shape
     if np.any(model.infer(np.zeros((1, *model.image_shape), np.float32)).backgrounds):
-        return np.asarray
+        return lambda pixels: False
 
     def square(value: int, on: int) -> bytes:
         pixels = np.full((height, width, 3), on, np.uint8)
@@ -171,13 +211,11 @@ def turned_for(model) -> Callable[[np.ndarray], np.ndarray]:
     dark_on_white, *on_grey = (corners < 0.1) & (squares > 0.5)
     takes_ground_off = any(on_grey)
 
-    def turned(pixels: np.ndarray) -> np.ndarray:
-        of_objects = 255 - pixels if dark_on_white else pixels  # in which objects are light
-        found = find_objects([appearance(of_objects)]) if takes_ground_off else None
-        if found is None:
-            turn = ground(of_objects) > (LIGHTEST if takes_ground_off else 127)
-        else:
-            turn = found.dark > MOSTLY
-        return 255 - pixels if turn else pixels
+    def hides(pixels: np.ndarray) -> bool:
+        found = find_objects([appearance(pixels)]) if takes_ground_off else None
+        if found is not None:
+            return (1 - found.dark if dark_on_white else found.dark) > MOSTLY
+        below = ground(pixels)
+        return (255 - below if dark_on_white else below) > (LIGHTEST if takes_ground_off else 127)
 
-    return turned
+    return hides

@@ -1,4 +1,5 @@
 import numpy as np
+from PIL import Image
 
 from air_tf import drawing
 from air_tf.scene import Scene
@@ -13,6 +14,15 @@ def test_boxes_are_drawn_in_their_steps_colours():
         middle = round((xmin + xmax) / 2)
         assert tuple(picture[round(ymin), middle]) == drawing.colour_of_step(step)
     assert tuple(picture[30, 40]) == (0, 0, 0)  # inside of the first box
+
+
+def test_lines_are_no_wider_than_a_part_of_small_boxes():
+    for side, line in ((60, 5), (36, 3), (12, 2), (400, 7)):  # a twelfth, 2 at least, 1000 / 150 at most
+        picture = drawing.draw_boxes(Image.new("RGB", (1000, 1000)), np.array([[0.1, 0.1, 0.1, 0.1]] * 2)
+                                     + np.array([0, 0, side, side]) / 1000)  # fmt: skip
+        row = np.asarray(picture)[100 + side // 2, 100 : 100 + side // 2, 0] > 0
+        assert row.sum() == line
+    assert not np.any(drawing.draw_boxes(Image.new("RGB", (9, 9)), np.array([])))
 
 
 def test_enlarge_clips_and_keeps_colours():

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from air_tf import image_files, memory
 from air_tf.image_files import (
     LONGEST,
+    as_array,
     as_png,
     find_pictures,
     read_picture,
@@ -186,3 +188,40 @@ def test_a_refused_file_of_any_name_can_be_printed(tmp_path):
     with pytest.raises(ValueError) as caught:
         read_picture(tmp_path / name)
     assert str(caught.value).isprintable() and r"\udcff\n.png" in str(caught.value)
+
+
+def test_tiled_pictures_may_be_larger_than_others_and_than_pillow_allows(monkeypatch):
+    monkeypatch.setattr(image_files, "LARGEST", 20)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(ValueError, match="could be decompression bomb|7 x 5 pixels, over 20 or"):
+        read_picture(file_of(Image.fromarray(COLOURS)), largest=20)
+    pixels = read_picture(file_of(Image.fromarray(COLOURS)), largest=35)
+    np.testing.assert_array_equal(pixels, COLOURS)
+    with pytest.raises(ValueError, match="7 x 5 pixels, over 34 or over"):
+        read_picture(file_of(Image.fromarray(COLOURS)), largest=34)
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "I;16"])
+def test_bands_are_the_parts_of_a_picture(monkeypatch, mode):
+    picture = Image.fromarray(random.integers(0, 256, (13, 7, 3), np.uint8))
+    if mode == "I;16":
+        picture = Image.fromarray(random.integers(0, 65536, (13, 7), np.uint16))
+    picture = picture.convert(mode)
+    for channels in (1, 3):
+        monkeypatch.setattr(image_files, "BAND", 10**6)
+        whole = as_array(picture, channels)
+        monkeypatch.setattr(image_files, "BAND", 20)
+        np.testing.assert_array_equal(as_array(picture, channels), whole)
+
+
+def test_a_picture_beyond_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 35 * image_files.BYTES_A_PIXEL - 1)
+    with pytest.raises(ValueError, match="Expected 7 x 5 pixels to fit into the .* GiB of memory"):
+        read_picture(file_of(Image.fromarray(COLOURS)))
+
+
+def test_shrunk_pictures_keep_their_shape():
+    pixels = np.zeros((300, 90, 3), np.uint8)
+    assert shrunk(pixels).shape == (300, 90, 3)
+    assert shrunk(pixels, 100).shape == (100, 30, 3)

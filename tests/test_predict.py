@@ -299,6 +299,9 @@ def test_nothing_is_written_where_nothing_can_be_read(folder, tmp_path, capsys):
     assert "Expected picture files" in refusal(capsys, **given)
     for size in (0, -1, LARGEST_BATCH + 1, 10**9):
         assert f"batch_size={size}." in refusal(capsys, folder, batch_size=size, **given)
+    for tiles, overlap in ((-1, 0), (7, 0), (10**6, 0), (0, 9), (50, -1), (50, 50), (50, 10**9)):
+        said = refusal(capsys, folder, tiles=tiles, tile_overlap=overlap, **given)
+        assert "Expected" in said and f"tiles={tiles}" in said
     for model in (tmp_path, tmp_path / "none", folder / "text.png", "\0"):
         refusal(capsys, folder, model=model, out=out)
     assert not out.parent.exists()

@@ -8,6 +8,7 @@ from air_tf.folders import writing
 from air_tf.image_files import find_pictures
 from air_tf.paths import expand, shown
 from air_tf.prediction.job import LARGEST_BATCH, PredictConfig, predict
+from air_tf.prediction.tiled import check
 from air_tf.serving.served import default_model, load
 
 EXIT_SOME_SKIPPED = 1
@@ -21,6 +22,7 @@ def main(config: PredictConfig) -> int:
             f"Expected picture files, and a batch of 1 to {LARGEST_BATCH}. "
             f"Received: {len(config.images)} files, batch_size={config.batch_size}."
         )
+    check(config.tiles, config.tile_overlap)
     paths = list(dict.fromkeys(itertools.chain.from_iterable(map(find_pictures, config.images))))
     out = expand(config.out)
     with writing(out, "air predict") as folder:

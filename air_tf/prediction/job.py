@@ -25,12 +25,14 @@ import air_tf
 from air_tf import drawing
 from air_tf.air import AIR
 from air_tf.folders import PROGRESS, RESULT
-from air_tf.image_files import as_png, read_picture, shrunk, turned_for
+from air_tf.image_files import as_png, hides_from, read_picture, shrunk
 from air_tf.paths import as_text, shown
 from air_tf.prediction.tables import Prediction, parsed, picture_name, write_tables
+from air_tf.prediction.tiled import Tiling, see_tiled
 from air_tf.training.run_folder import json_text
 
 LARGEST_BATCH = 512  # pictures, of up to 3 MB each
+Seen = tuple[Prediction, np.ndarray | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,18 @@ class PredictConfig:
     """Whether to draw the pictures."""
 
     batch_size: int = 64
-    """Pictures at a time, 512 at most."""
+    """Pictures, or tiles of one, at a time: 512 at most."""
+
+    tiles: int = 0
+    """Side of a tile, in pixels of the picture: that of the crops that the model was trained on. A
+    picture, of up to 400 million pixels, is then looked at in square tiles, and what several of them saw
+    is counted once. predictions.csv has no probability of such a count. 0: no tiles; the whole picture
+    is fitted into the model."""
+
+    tile_overlap: int = 0
+    """Pixels that neighbouring tiles share: at least an object's side, so that one tile sees it whole.
+    A larger overlap takes more tiles. 0: the side that an object's window in a tile has by the model's
+    prior, or a third of the tile for a SavedModel, which does not tell its prior."""
 
 
 class Done(NamedTuple):
@@ -91,19 +104,20 @@ def predict(model, paths: list[Path], config: PredictConfig, folder: Path) -> Do
     Raises:
         ValueError: none of the files can be read.
     """
-    result, total, size = folder / RESULT, len(paths), config.batch_size
+    result, total = folder / RESULT, len(paths)
+    size = 1 if config.tiles else config.batch_size  # a tiled picture is kept as soon as it is done
+    look = looking(model, config)
     done = resume(
         folder, job_of(model, paths, config), [len(paths[i : i + size]) for i in range(0, total, size)]
     )
     if config.pictures:
         (result / "pictures").mkdir(exist_ok=True)
-    turned = {"auto": turned_for(model), "yes": np.invert, "no": np.asarray}[config.invert]
     bar = tqdm(total=total, initial=sum(done), unit=" pictures", dynamic_ncols=True)
     try:
         with bar, open(folder / PROGRESS, "a") as progress:
             for start in range(sum(done), total, size):
                 batch = []
-                for prediction, picture in see(model, paths[start : start + size], turned, config.boxes):
+                for prediction, picture in look(paths[start : start + size]):
                     if config.pictures and picture is not None:
                         name = picture_name(done.plus(batch).predicted, paths[start + len(batch)])
                         boxes = np.clip(np.nan_to_num(np.array(prediction.boxes, float)), 0, 1)
@@ -192,9 +206,23 @@ def resume(folder: Path, job: str, batches: list[int]) -> Done:
     return done
 
 
-def see(
-    model, paths: list[Path], turned: Callable[[np.ndarray], np.ndarray], boxes: str
-) -> Iterator[tuple[Prediction, np.ndarray | None]]:
+def looking(model, config: PredictConfig) -> Callable[[list[Path]], Iterator[Seen]]:
+    """How the pictures of a batch are looked at: whole, or each in tiles.
+
+    Raises:
+        ValueError: there are no such tiles.
+    """
+    auto = hides_from(model) if config.invert == "auto" else None
+    hides = auto or (lambda picture: config.invert == "yes")
+    if not config.tiles:
+        return lambda paths: see(model, paths, hides, config.boxes)
+    tiling = Tiling.of(model, config.tiles, config.tile_overlap)
+    print(f"Tiles of {tiling.side} x {tiling.side} pixels, overlapping by {tiling.overlap}.", flush=True)
+    how = hides, config.boxes, tiling, config.batch_size
+    return lambda paths: (see_tiled(model, path, *how) for path in paths)
+
+
+def see(model, paths: list[Path], hides: Callable[[np.ndarray], bool], boxes: str) -> Iterator[Seen]:
     """Yields the prediction of each file and its picture, shrunk; None of a file that is skipped."""
     pictures, sizes = {}, {}
     for path in paths:
@@ -205,8 +233,8 @@ def see(
             tqdm.write(f"{shown(str(error))}: skipped.", file=sys.stderr)
     seen = {}
     if pictures:
-        scene = model.infer_encoded([as_png(turned(picture)) for picture in pictures.values()])
-        scene = scene.numpy()
+        turned = (np.invert(p) if hides(p) else p for p in pictures.values())
+        scene = model.infer_encoded([*map(as_png, turned)]).numpy()
         of_each = scene.tight_boxes if boxes == "tight" else scene.boxes
         seen = dict(zip(pictures, zip(scene.counts.tolist(), scene.count_probs, of_each, scene.scores)))
     for path in paths:

@@ -1,0 +1,242 @@
+"""Objects and images of other kinds: how well they are counted, boxed, separated and drawn.
+
+    python -m experiments.robustness
+    python -m experiments.robustness --quick
+
+The sets on which others published figures, then scenes: digits or shapes x small or large objects x
+grounds x added or hiding each other, one `python train.py ...` each, and the same with other seeds. All
+are evaluated on held-out images, of held-out digits and photographs. What is done is not done again.
+Writes results/robustness.{jsonl,md,png}, and a picture of each cell in results/robustness/.
+"""
+
+import itertools
+import sys
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from air_tf import cli, drawing
+from air_tf.data.base import Dataset
+from air_tf.data.masks import inseparable
+from air_tf.data.split import Split
+from air_tf.evaluation.evaluate import evaluate_fully
+from air_tf.parts import flat
+from air_tf.training.run_folder import load_model
+from experiments.records import Records
+from experiments.runs import QUICK, Job, Run, SeedArguments, parse, records_of
+from experiments.tables import column, markdown, run_columns, spread, write
+
+QUICK_CELLS = "multi_dsprites", "shapes-small-photographs-over"
+SHOWN = 4  # images in a cell's picture, those with objects first
+PART = 500  # images whose masks are drawn at a time
+WINDOW_SIDE = 1.1  # sides of an object that a glimpse's window has
+LEAST_DEVIATION = 1 / 15  # of the scale's prior, as a part of its mean
+SIZES = {"small": (9, 14), "large": (14, 22)}  # sides of objects on 64 x 64, in pixels
+GROUNDS = {  # flags of the data, flags of the model
+    "black": ("--ground flat --ground-range 0 0", ""),
+    "gradient": ("--ground gradient", " --background vae"),
+    "noise": ("--ground noise", " --background mean"),
+    "grid": ("--ground grid", " --background vae --background-resolution 0"),
+    "photographs": ("--ground photographs", " --background vae"),
+}
+
+
+class Cell(NamedTuple):
+    """One kind of images, and the model for it."""
+
+    objects: str
+    size: str  # of the objects, in pixels
+    ground: str
+    composition: str
+    flags: str
+    name: str
+    published: str = "-"  # count accuracy in the literature
+
+
+def scale_prior(canvas_size: int, shortest: float, longest: float) -> str:
+    """The flag for objects of these sides, in pixels."""
+    mean = canvas_size / (WINDOW_SIDE * (shortest + longest) / 2)
+    deviation = max(LEAST_DEVIATION, (longest - shortest) / (longest + shortest) / 2) * mean
+    return f" --scale-prior {mean:.2f} {deviation:.2f}"
+
+
+def published_cells() -> list[Cell]:
+    """The sets that others published on."""
+    small = scale_prior(64, 14, 18) + " --glimpse-size 18"
+    return [
+        Cell("digits", "20", "noise", "add", "--dataset noisy --background mean", "noisy",
+             "93.7% (SuPAIR), 0.5% (AIR)"),
+        Cell("digits", "20", "grid", "add",
+             "--dataset grid --background vae --background-resolution 0", "grid",
+             "96.4% (SuPAIR), 0.5% (AIR)"),
+        Cell("shapes", "12 to 16", "black", "over",
+             "--dataset sprites --composition over" + scale_prior(50, 12, 16), "sprites",
+             "99.0% (SuPAIR)"),
+        Cell("digits", "up to 18", "black", "add", "--dataset small_mnist" + small, "small_mnist"),
+        Cell("shapes", "9 to 18", "black", "add", "--dataset multi_dsprites" + small, "multi_dsprites",
+             "1 run in 4 succeeds (addtt)"),
+    ]  # fmt: skip
+
+
+def scene_cells() -> list[Cell]:
+    """The grid of scenes, a row of turned and stretched objects, and one of many."""
+    cells = []
+    kinds = itertools.product(("digits", "shapes"), SIZES, GROUNDS, ("add", "over"))
+    for things, size, ground, composition in kinds:
+        shortest, longest = SIZES[size]
+        data, model = GROUNDS[ground]
+        channels = 3 if things == "shapes" else 1
+        flags = (
+            f"--dataset scenes --things {things} --channels {channels} "
+            f"--side-range {shortest} {longest} {data} "
+            f"--paste {composition} --composition {composition}{model}"
+        ) + scale_prior(64, shortest, longest)
+        name = f"{things}-{size}-{ground}-{composition}"
+        cells.append(Cell(things, f"{shortest} to {longest}", ground, composition, flags, name))
+    black = "--dataset scenes --ground flat --ground-range 0 0 --paste add"
+    turned = (
+        black + " --side-range 16 20 --rotation-range -45 45 --stretch-range 0.7 1.3 --where rotated"
+    )
+    cells.append(Cell("turned digits", "11 to 26", "black", "add", turned + scale_prior(64, 12, 24),
+                      "turned"))  # fmt: skip
+    counts = " ".join(map(str, range(21)))
+    many = (
+        f"{black} --preset nine_digits --canvas-size 128 --object-counts {counts} --side-range 9 18 "
+        "--overlap box --max-objects 21 --steps 3000"
+    )
+    cells.append(Cell("0 to 20 digits", "9 to 18 on 128", "black", "add", many + scale_prior(128, 9, 18),
+                      "many"))  # fmt: skip
+    return cells
+
+
+def job_of(cell: Cell, seed: int, arguments: SeedArguments) -> Job:
+    of_digits = "digits" in cell.objects
+    flags = f"{cell.flags}{f' --digits {arguments.digits}' * of_digits} --seed {seed}"
+    flags += f" {QUICK}" * arguments.quick
+    place = ("--photographs", str(photographs())) if cell.ground == "photographs" else ()
+    run = Run(f"robustness-{cell.name}-seed{seed}", flags, place)
+    picture = arguments.results_dir / "robustness" / f"{cell.name}.png" if seed == 0 else None
+    fields = {**cell._asdict(), "seed": seed}
+    fields.pop("flags")
+    return Job(run, fields | {"cell": fields.pop("name")}, partial(score, run, picture, arguments))
+
+
+def photographs() -> Path:
+    """The two photographs that come with scikit-learn."""
+    from sklearn import datasets  # slow to import
+
+    return Path(datasets.__file__).parent / "images"
+
+
+def score(run: Run, picture: Path | None, arguments: SeedArguments, folder: Path, metrics: dict) -> dict:
+    """What is found in held-out images, and a picture of some of them."""
+    model = load_model(folder)
+    where = ["--cache-dir", str(arguments.cache_dir)]
+    dataset = cli.parse_run([*run.flags.split(), *run.place, *where]).data.load()
+    name = "test_digits" if "test_digits" in dataset.splits else "test"
+    split = dataset.splits[name]
+    scene, found = evaluate_fully(model, split, partial(dataset.segments, name))
+    if picture:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        draw(split, scene.tight_boxes, scene.counts).save(picture)
+    right, hopeless = scene.counts == split.counts, hopeless_images(dataset, name)
+    return {
+        "count_accuracy": found["count_accuracy"],
+        "count_accuracy_separable": float(right[~hopeless].mean()),
+        "inseparable": float(hopeless.mean()),
+        "count_error": found["count_error"],
+        "tight_ap50": found["tight_ap50"],
+        "foreground_ari": found["foreground_ari"],
+        "pixel_mse": found["pixel_mse"],
+        "elbo": found["elbo"],
+    }
+
+
+def hopeless_images(dataset: Dataset, name: str) -> np.ndarray:
+    """In which images of a split nobody could tell the objects apart, `(S,)`."""
+    split, hide = dataset.splits[name], flat(dataset.settings).get("paste") == "over"
+    starts = range(0, len(split), PART)
+    parts = (dataset.masks(name, split[start : start + PART]) for start in starts)
+    return np.concatenate([inseparable(masks, hide) for masks in parts])
+
+
+def draw(split: Split, boxes: np.ndarray, counts: np.ndarray) -> Image.Image:
+    """The first images with objects, with the boxes that were found in them."""
+    shown = np.argsort(split.counts == 0, kind="stable")[:SHOWN]
+    images = split[shown].float_images()
+    pictures = [drawing.with_boxes(x, boxes[i, : counts[i]]) for x, i in zip(images, shown)]
+    return drawing.side_by_side(pictures, len(pictures))
+
+
+def lines(rows: list[dict]) -> list[dict[str, str]]:
+    """The table: least, median and greatest over the seeds of each cell."""
+    result = []
+    for cell in dict.fromkeys(r["cell"] for r in rows):
+        of_it = [r for r in rows if r["cell"] == cell]
+        first = of_it[0]
+        result.append({
+            "images": f"{cell} ![{cell}](results/robustness/{cell}.png)",
+            "objects": first["objects"],
+            "side (pixels)": first["size"],
+            "ground": first["ground"],
+            "composition": first["composition"],
+            "count accuracy": spread(column(of_it, "count_accuracy"), ".1%"),
+            "published": first["published"],
+            "without inseparable images": spread(column(of_it, "count_accuracy_separable"), ".1%"),
+            "inseparable": spread(column(of_it, "inseparable")[:1], ".2%"),
+            "error of the count": spread(column(of_it, "count_error"), ".2f"),
+            "box AP at 0.5": spread(column(of_it, "tight_ap50"), ".2f"),
+            "foreground ARI": spread(column(of_it, "foreground_ari"), ".2f"),
+            "pixel MSE": spread(column(of_it, "pixel_mse"), ".4f"),
+            **run_columns(of_it),
+        })  # fmt: skip
+    return result
+
+
+def figure_of(rows: list[dict]) -> Figure:
+    """The count accuracy of every run, a line for each cell."""
+    cells = [*dict.fromkeys(r["cell"] for r in rows)][::-1]
+    figure = Figure(figsize=(7, 1 + 0.22 * len(cells)), layout="constrained")
+    axes = figure.subplots()
+    done = [r for r in rows if "failure" not in r]
+    axes.plot([r["count_accuracy"] for r in done], [cells.index(r["cell"]) for r in done], "o", ms=4)
+    axes.set(xlim=(0, 1.02), xlabel="count accuracy", yticks=range(len(cells)), yticklabels=cells)
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def write_results(rows: list[dict], folder: Path) -> None:
+    text = (
+        "`python -m experiments.robustness`: each row is its command, with a seed each, evaluated on "
+        "held-out images, of held-out digits where there are digits. Least / median / greatest over "
+        "seeds, of two both. An image is inseparable if one of its objects shows less than a fifth of "
+        "its pixels. Photographs (`--photographs FOLDER`) are the two that come with scikit-learn, one "
+        "of them held out. Published figures are count accuracies, read off figures or texts.\n\n"
+    )
+    write("robustness", folder, text + markdown(lines(rows)), figure_of(rows))
+
+
+def main() -> None:
+    arguments = parse(SeedArguments)
+    records = Records(arguments.results_dir / "robustness.jsonl")
+    cells = published_cells() + scene_cells()
+    if arguments.quick:
+        cells = [
+            cell for cell in cells if cell.name in ("multi_dsprites", "shapes-small-photographs-over")
+        ]
+    jobs = [
+        job_of(cell, seed, arguments) for seed, cell in itertools.product(range(arguments.seeds), cells)
+    ]
+    for rows in records_of(jobs, records, arguments):
+        write_results(rows, arguments.results_dir)
+    table = arguments.results_dir / "robustness.md"
+    print(table.read_text() if table.exists() else "No run is done yet.")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
