@@ -125,7 +125,11 @@ def _proposed(arguments: list[str] | None, images: str, preset: Config | None) -
         given = given._replace(background=preset.model.background.background)
     proposal = propose(look(find_pictures(images)), given)
     print("\n".join(proposal.lines), flush=True)
-    changes = proposal.model if preset is None else {"max_objects": proposal.model["max_objects"]}
+    if any(peek(arguments, "--scale-prior")):
+        proposal.data.pop("object_size", None)  # which sets the same prior
+    changes = proposal.model
+    if preset:
+        changes = {name: value for name, value in changes.items() if name == "max_objects"}
     return replaced(preset or PRESETS[proposal.preset], dataset="images", **proposal.data, **changes)
 
 

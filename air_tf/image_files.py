@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from air_tf.appearance import appearance, find_objects
 from air_tf.memory import check_memory
 from air_tf.paths import expand, shown
 
@@ -19,6 +20,8 @@ LARGEST = 64_000_000  # pixels of a picture; a larger one is refused before it i
 LARGEST_TILED = 400_000_000  # pixels of a picture that is looked at in tiles
 LONGEST = 65_535  # pixels of a picture's longer side, the most that a JPEG can have
 
+LIGHTEST = 240  # level of a ground that leaves room for lighter objects
+MOSTLY = 0.8  # of what stands out has to have the other polarity for a picture to be turned
 ORIENTATION = 0x0112  # in EXIF: from 5 on, height and width change places
 LARGEST_SENT = 1024  # pixels: a model sees far less
 BAND = 4_000_000  # pixels that are converted at a time
@@ -183,17 +186,20 @@ def turned_for(model) -> Callable[[np.ndarray], np.ndarray]:
 def hides_from(model) -> Callable[[np.ndarray], bool]:
     """Which pictures hide their objects from a model unless their greys are turned round.
 
-    A model was trained on light objects on a dark ground or on dark ones on a light ground. If it takes
-    the ground off, it sees its objects on any ground that leaves room for them: light ones unless that
-    is almost white, dark ones unless it is almost black.
+    A model with a background was trained on pictures as they are: none is turned. One that takes the
+    ground off needs objects of the polarity that it was trained on, and what stands out from a picture's
+    ground tells which it has; where nothing does, the ground must only leave room for them. Any other
+    model needs a dark ground, or a light one if it was trained on dark objects.
 
     Args:
-        model: has `prepare` and `image_shape`.
+        model: has `prepare`, `infer` and `image_shape`.
 
     Returns:
         A function of a picture, `(h, w, 3)` uint8.
     """
     height, width, _ = model.image_shape
+    if np.any(model.infer(np.zeros((1, *model.image_shape), np.float32)).backgrounds):
+        return lambda pixels: False
 
     def square(value: int, on: int) -> bytes:
         pixels = np.full((height, width, 3), on, np.uint8)
@@ -203,10 +209,13 @@ def hides_from(model) -> Callable[[np.ndarray], bool]:
     images = np.asarray(model.prepare([square(0, 255), square(0, 55), square(255, 200)]))
     squares, corners = images[:, height // 2, width // 2].mean(-1), images[:, 0, 0].mean(-1)
     dark_on_white, *on_grey = (corners < 0.1) & (squares > 0.5)
-    lightest = 240 if any(on_grey) else 127
+    takes_ground_off = any(on_grey)
 
     def hides(pixels: np.ndarray) -> bool:
+        found = find_objects([appearance(pixels)]) if takes_ground_off else None
+        if found is not None:
+            return (1 - found.dark if dark_on_white else found.dark) > MOSTLY
         below = ground(pixels)
-        return (255 - below if dark_on_white else below) > lightest  # of light objects
+        return (255 - below if dark_on_white else below) > (LIGHTEST if takes_ground_off else 127)
 
     return hides

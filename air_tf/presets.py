@@ -23,7 +23,7 @@ def _digits(counts: range, canvas_size: int, **changes) -> Config:
     scale_prior = (round(mean * larger, 4), round(deviation * larger, 4))
     return replaced(
         Config(), digit_counts=tuple(counts), canvas_size=canvas_size, scale_prior=scale_prior,
-        **_DAIR, **changes,
+        warm_start_steps=1500, **_DAIR, **changes,
     )  # fmt: skip
 
 

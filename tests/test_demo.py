@@ -101,6 +101,26 @@ def test_own_pictures_of_light_objects_keep_their_grey_ground(small_config):
     np.testing.assert_array_equal(turned(table), table)
 
 
+def test_own_pictures_are_turned_by_what_stands_out_not_by_their_ground(small_config):
+    """A dark ground with darker objects, and a light one with lighter ones."""
+    for dark in (False, True):
+        config = replaced(small_config, subtract_ground=True, dark_objects=dark)
+        turned = turned_for(air_tf.AIR(config))
+        for ground, ink in (90, 10), (150, 60), (170, 250), (60, 140):
+            table = np.full((40, 40, 3), ground, np.uint8)
+            table[10:20, 10:20] = ink
+            wrong = (ink < ground) != dark
+            np.testing.assert_array_equal(turned(table), 255 - table if wrong else table)
+
+
+def test_pictures_are_never_turned_for_a_model_with_a_background(small_config):
+    for background in ("mean", "vae"):
+        model = air_tf.AIR(replaced(small_config, background=background, composition="over"))
+        turned, light = turned_for(model), strokes(light=False)
+        np.testing.assert_array_equal(turned(light), light)
+        np.testing.assert_array_equal(turned(255 - light), 255 - light)
+
+
 def test_large_images_are_shown(small_config):
     model = air_tf.AIR(replaced(small_config, image_shape=(200, 200, 1)))
     assert "found" in Demo(model).look(strokes()).said

@@ -179,7 +179,7 @@ def test_a_preset_gives_the_defaults_of_the_other_flags():
 
 def test_a_data_set_brings_its_preset():
     assert cli.parse_run(["--dataset", "omniglot"]).model == OMNIGLOT.model
-    assert cli.parse_run(["--dataset", "images", "--images", "x"]).data.images == "x"
+    assert cli.parse_run(["--dataset", "images"]).model == PRESETS["multi_mnist"].model
 
 
 def test_an_unknown_preset_is_refused(capsys):

@@ -117,6 +117,9 @@ class Brightness:
         with Image.open(io.BytesIO(file)) as picture:
             return np.asarray(picture.convert("L").resize((8, 8)), np.float32)[..., None] / 255
 
+    def infer(self, images):
+        return Scene(None, None, None, None, None, reconstructions=0, backgrounds=0, latents={})
+
     def infer_encoded(self, image_bytes):
         if self.stop is not None and len(self.seen) == self.calls:
             raise self.stop

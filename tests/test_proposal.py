@@ -44,7 +44,7 @@ def test_light_discs_on_black_are_what_air_was_made_for(folder):
     assert proposal.model == {"background": "none", "composition": "add", "max_objects": 4}
     assert proposal.data == {
         "ground": "subtract", "invert": "no", "channels": 1, "object_size": 15.0, "crop": 0,
-        "image_size": (64, 64),
+        "image_size": (48, 48),
     }  # fmt: skip
     assert all("(sure)" in line for line in proposal.lines if line.startswith(("Obj", "Colour", "Size")))
 
@@ -89,9 +89,15 @@ def test_blobs_are_many_coloured_and_dark(folder):
     assert proposal.data["object_size"] == pytest.approx(26, abs=1.5)  # diameters 22 to 32
 
 
-def test_one_photograph_is_cropped(folder):
-    proposal = proposed(save(folder, 1, lambda random: 200, [(20, 20, 20)], most=0))
+def test_where_nothing_stands_out_the_defaults_are_kept(folder):
+    proposal = proposed(save(folder, 4, lambda random: 200, [(20, 20, 20)], most=0))
     assert proposal.lines[1].startswith("Nothing stands out")
+    flags = ["--dataset", "images", "--images", str(folder)]
+    for preset in [], ["--preset", "few_objects"]:
+        assert flat(cli.parse_run(flags + preset))["max_objects"] == 4
+
+
+def test_one_photograph_is_cropped(folder):
     place = folder.parent / "one"
     save(place, 100, lambda random: 200, [(20, 20, 20)], most=99, size=300)
     for file in sorted(place.glob("*"))[:-1]:
@@ -119,6 +125,8 @@ def test_flags_come_before_what_is_proposed(folder, capsys):
     chosen = flat(cli.parse_run([*flags, "--invert", "no", "--max-objects=2", "--background", "vae"]))
     assert (chosen["invert"], chosen["max_objects"], chosen["ground"]) == ("no", 2, "keep")
     assert chosen["background"] == "vae" and chosen["composition"] == "over"
+    chosen = flat(cli.parse_run([*flags, "--scale-prior", "4", "0.5"]))
+    assert chosen["scale_prior"] == (4.0, 0.5) and chosen["object_size"] == 0
 
 
 def test_a_preset_is_kept_and_its_images_are_still_looked_at(folder):

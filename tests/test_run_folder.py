@@ -76,6 +76,16 @@ def test_resuming_another_config_says_which_field(config):
     assert reopen(longer).is_dir()
 
 
+def test_a_resumed_run_keeps_its_warm_start_when_it_gets_more_steps(config):
+    begun = run_folder.with_warm_start(config)
+    folder = begin(begun)
+    assert run_folder.read_config(folder).model.estimator.warm_start_steps == 1500
+    resumed = changed(changed(config, "run", resume=True), "training", steps=20_000)
+    resumed = run_folder.with_warm_start(resumed)
+    assert resumed.model.estimator.warm_start_steps == 1500
+    assert reopen(resumed) == folder
+
+
 def test_resuming_on_other_digits_is_refused(config):
     begin(config)
     with pytest.raises(ValueError, match="Expected the digits or pictures that"):

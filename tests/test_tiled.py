@@ -38,7 +38,7 @@ class Blobs(Brightness):
         scores = np.full(boxes.shape[:2], 0.9, np.float32)
         return Scene(
             counts=counts, count_probs=np.full((len(counts), self.most + 1), 0.1), boxes=boxes,
-            tight_boxes=boxes, scores=scores, reconstructions=0, latents={},
+            tight_boxes=boxes, scores=scores, reconstructions=0, backgrounds=0, latents={},
         )  # fmt: skip
 
 

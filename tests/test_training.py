@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import resource
 import shutil
 import subprocess
@@ -10,8 +11,9 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import SHORT_RUN
 
-from air_tf import replaced
+from air_tf import AIR, replaced
 from air_tf.config import Config, TrainingConfig
 from air_tf.data.split import Split
 from air_tf.training import loop, run_folder
@@ -254,14 +256,38 @@ def test_a_tf_config_with_a_task_of_its_cluster():
 
 
 @pytest.mark.parametrize("logit, words", [(30.0, "always N"), (-30.0, "the same count, 0")])
-def test_a_collapse_is_said_while_training(small_config, digit_splits, capsys, tmp_path, logit, words):
+def test_a_collapse_is_said_while_training(small_config, digit_splits, tmp_path, logit, words):
     config = Config(model=replaced(small_config, image_shape=(50, 50, 1)))
     trainer = Trainer(config, digit_splits["train"].images, tf.distribute.get_strategy())
     trainer.model.inference.pres_head.outputs.bias.assign([logit])
-    loop.look(trainer, digit_splits["test"], 100, tmp_path)  # in the warm start it means nothing
-    assert "Collapse" not in capsys.readouterr().err
-    loop.look(trainer, digit_splits["test"], 2000, tmp_path)
-    assert f"Collapse at step 2,000: 100% of the images are given {words}" in capsys.readouterr().err
+    for step, end in (100, "until step 1,500, may still end it."), (2000, ""):
+        said = loop.look(trainer, digit_splits["test"], step, tmp_path)["collapse"]
+        assert said.startswith(f"Step {step:,}: Collapse: 100% of the images are given {words}")
+        assert ("Try" in said or "try" in said) and said.endswith(end)
+        assert ("warm start, until" in said) == (step == 100)
+    trainer.model.inference.pres_head.outputs.bias.assign([0.0])
+    counts = np.arange(100) % 3
+    assert loop.collapse_at(trainer, counts, 2000) is None
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_collapse_is_said_when_it_begins_and_in_the_verdict(run_script, tmp_path):
+    flags = [*SHORT_RUN, "--test-images", 100, "--decoder-bias", -30, "--rho", 1e-30]
+    done = run_script("train.py", "--runs-dir", tmp_path, "--name", "run", *flags)
+    assert done.returncode == 0, done.stderr
+    lines = re.findall(r"Step (\d+): Collapse", done.stderr)
+    verdict = json.loads((tmp_path / "run" / "metrics.json").read_text())["verdict"]
+    assert all(line in done.stdout for line in verdict)
+    assert lines == ["2"] and verdict[1].startswith("Collapse: 100%")
+
+
+@pytest.mark.parametrize("steps, expected", [(5000, 1500), (7, 2), (10_000, 3000)])
+def test_the_warm_start_is_three_tenths_of_the_steps(steps, expected):
+    config = replaced(Config(), steps=steps)
+    assert run_folder.with_warm_start(config).model.estimator.warm_start_steps == expected
+    assert AIR().estimator.warm_start_steps == 1500
+    for chosen in replaced(config, warm_start_steps=0), replaced(config, presence="nvil"):
+        assert run_folder.with_warm_start(chosen) == chosen
 
 
 STRATEGIES = """

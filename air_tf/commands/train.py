@@ -14,6 +14,8 @@ def main(config: Config) -> int:
         message, signal_number = stopped.args
         print(message)
         return 128 + signal_number
+    verdict = metrics.pop("verdict")
     print(cli.table(metrics))
+    print("\n".join(verdict))
     print(f"In {folder}: metrics.json, samples.png, checkpoints; tensorboard --logdir {folder.parent}")
     return 0

@@ -114,12 +114,10 @@ class OwnImagesSettings(DatasetBase):
         how = Preparation(dark_objects=dark, subtract_ground=self.ground == "subtract")
         all_files = contents(paths + label_files(paths))
         splits = self._splits(paths, how, all_files)
-        held_out = splits["test"]
         description = (
-            f"Images: {sum(map(len, splits.values())):,} {self._what()} "
-            f"{shown(self.images)}, "
-            f"{len(held_out):,} of them held out, {labelled(splits):,} with a count; "
-            f"{'dark objects, inverted' if dark else 'light objects'}."
+            f"Images: {sum(map(len, splits.values())):,} {self._what()} {shown(self.images)}, "
+            f"{len(splits['test']):,} of them held out, {labelled(splits):,} with a count; "
+            f"{self._taken(dark)}."
         )
         fields = {"image_shape": shape, "dark_objects": how.dark_objects}
         fields["subtract_ground"] = how.subtract_ground
@@ -132,6 +130,11 @@ class OwnImagesSettings(DatasetBase):
                 f"{min(self.image_size)}: z_where's scale has the prior {mean:.2f} +- {deviation:.2f}."
             )
         return Dataset(splits, self, fingerprint(all_files[: len(paths)]), description, fields)
+
+    def _taken(self, dark: bool) -> str:
+        if self.ground == "keep":
+            return "inverted" if dark else "as they are"
+        return "dark objects, inverted" if dark else "light objects"
 
     def _what(self) -> str:
         return "crops of" if self.crop else "pictures of"

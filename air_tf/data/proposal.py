@@ -13,8 +13,8 @@ LOOKED_AT = 40  # pictures, spread over the files
 EVEN = 0.2  # of the objects' contrast that a ground may vary by and still be taken off as one colour
 COLOURFUL = 0.25  # of the objects' contrast that their colours differ from grey by
 ONE_WAY = 0.9  # of what stands out that is darker, or lighter, than the ground
-OBJECT_SIDE = 11  # pixels of the model's image that an object's side has, of whole pictures
-CROPPED_SIDE = 16  # the same, of crops
+OBJECT_SIDE = 9  # pixels of the model's image that an object's side has, of whole pictures
+CROPPED_SIDE = 14  # the same, of crops
 CROP = 3  # sides of an object that a crop's side has
 LEAST_SIDE, MOST_SIDE = 32, 128  # pixels of the model's images
 FEWEST = 100  # pictures, below which crops of them are needed
@@ -102,15 +102,14 @@ def propose(seen: Look, given: Given = Given()) -> Proposal:  # noqa: B008
     if seen.objects is None:
         lines.append("Nothing stands out from the ground (unsure of all): the defaults are kept.")
         return Proposal("few_objects", {}, {}, lines)
-    polarity, line = _polarity(seen.objects)
-    lines.append(line)
-    background, line = _background(seen, polarity, given)
-    lines.append(line)
+    polarity, objects_line = _polarity(seen.objects)
+    background, ground_line = _background(seen, polarity, given)
     kept = background != "none"
     data: dict[str, Any] = {
-        "ground": "keep" if kept else "subtract",
         "invert": "yes" if polarity == "dark" and not kept else "no",
+        "ground": "keep" if kept else "subtract",
     }
+    lines += [f"{objects_line}: --invert {data['invert']} --ground {data['ground']}.", ground_line]
     model: dict[str, Any] = {"background": background, "composition": "over" if kept else "add"}
     data["channels"], line = _channels(seen.objects)
     lines.append(line)
@@ -121,7 +120,7 @@ def propose(seen: Look, given: Given = Given()) -> Proposal:  # noqa: B008
     model["max_objects"], line = _max_objects(seen, geometry["crop"])
     lines.append(line)
     preset = "many_objects" if model["max_objects"] - 1 > MANY else "few_objects"
-    lines.append("Every flag that you give comes before these.")
+    lines.append(f"All else: --preset {preset}. Flags that you give come before these.")
     return Proposal(preset, data | geometry, model, lines)
 
 
@@ -137,8 +136,8 @@ def _polarity(objects: Objects) -> tuple[str, str]:
         polarity = "mixed"
     what = {"dark": "darker than", "light": "lighter than", "mixed": "both darker and lighter than"}
     return polarity, (
-        f"Objects: {what[polarity]} their ground, by {objects.contrast:.0f} of 255 levels; "
-        f"{one_way:.0%} of their area agrees ({_sure(objects.doubt)})."
+        f"Objects: {what[polarity]} their ground by {objects.contrast:.0f} of 255 levels, "
+        f"{one_way:.0%} of their area alike ({_sure(objects.doubt)})"
     )
 
 

@@ -21,6 +21,9 @@ from air_tf.estimators.bounds import (
 from air_tf.parts import kind
 from air_tf.validation import CountOrNone, settings
 
+WARM_START_SHARE = 0.3  # of the training steps
+WARM_START_STEPS = 1500  # where it is not known how many there will be
+
 
 @settings
 class EnumerateSettings:
@@ -28,9 +31,9 @@ class EnumerateSettings:
 
     presence: kind("enumerate") = "enumerate"
 
-    warm_start_steps: CountOrNone = 1500
+    warm_start_steps: CountOrNone | None = None
     """Training steps over which every prefix of the objects must explain the image by itself, with a
-    weight that falls linearly from 1 to 0."""
+    weight that falls linearly from 1 to 0. Default: three tenths of the steps."""
 
     count_bound: Literal["elbo", "marginal"] = "elbo"
     """elbo: expectation over q(n); marginal: the tighter log of the sum over n, with q(n) fitted to its
@@ -73,7 +76,8 @@ class Enumerate(Estimator):
         super().__init__(**kwargs)
         self.settings = settings
         self.samples = settings.importance_samples
-        self.warm_start_steps = settings.warm_start_steps
+        steps = settings.warm_start_steps
+        self.warm_start_steps = WARM_START_STEPS if steps is None else steps
         self.built = True
 
     def estimate(self, unrolled: Unrolled, train_step) -> Estimate:

@@ -17,7 +17,7 @@ from air_tf.air import AIR
 from air_tf.config import Config
 from air_tf.data.base import Dataset
 from air_tf.data.split import Split, check_batch_size
-from air_tf.evaluation import metrics
+from air_tf.evaluation import metrics, verdict
 from air_tf.evaluation.evaluate import evaluate, infer_all
 from air_tf.evaluation.glimpses import glimpses_and_recons
 from air_tf.model.where import ScaleShiftSettings
@@ -26,7 +26,6 @@ from air_tf.paths import expand, shown
 from air_tf.training import run_folder
 from air_tf.training.trainer import Trainer, is_chief, make_strategy
 
-FEWEST_TO_COLLAPSE = 20  # held-out images, below which the same count for all says nothing
 SAMPLE_IMAGES = 12  # shown in samples.png and TensorBoard
 
 
@@ -68,7 +67,7 @@ def train(config: Config) -> tuple[Path, dict]:
     dataset = config.data.load()
     check_labels_and_digits(config, dataset)
     model = replaced(config.model, **dataset.model_settings)
-    config = dataclasses.replace(config, data=dataset.settings, model=model)
+    config = run_folder.with_warm_start(dataclasses.replace(config, data=dataset.settings, model=model))
     print(dataset.description, flush=True)
     check_batch_size(config.training.batch_size, strategy.num_replicas_in_sync)
     images = dataset.compose if config.training.fresh_images else dataset.splits["train"].images
@@ -106,6 +105,7 @@ def train(config: Config) -> tuple[Path, dict]:
             "seed": config.training.seed,
             "dataset": config.data.dataset,
             "digits": dataset.digits,
+            "verdict": verdict.verdict(trainer.model, dataset.splits["test"]),
         }
         rows = draw_samples(trainer.model, dataset.splits["test"])
         behind = model.background.background != "none"
@@ -178,7 +178,7 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
     training = trainer.config.training
     intervals = training.steps_per_call, training.evaluate_every, training.checkpoint_every
     part = held_out[: training.evaluation_images]
-    shown, call_ms = {}, []
+    shown, call_ms, collapsed = {}, [], False
     ms_per_step = 1000 * float(trainer.seconds) / max(trainer.step, 1)
     last = next((r for r in run_folder.read_history(folder) if r["step"] == trainer.step), None)
     reached = last is not None and 0 < training.stop_at_accuracy <= (last["count_accuracy"] or 0)
@@ -205,6 +205,9 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
             shown |= {"ELBO": f"{scalars['elbo']:.1f}", "ms/step": f"{ms_per_step:.1f}"}
             if target % training.evaluate_every == 0 or target == training.steps:
                 seen = look(trainer, part, target, folder)
+                if seen["collapse"] and not collapsed:  # said when it begins
+                    tqdm.write(seen["collapse"], file=sys.stderr)
+                collapsed = bool(seen["collapse"])
                 accuracy = seen["count_accuracy"]
                 if accuracy is None:
                     shown["objects"] = f"{seen['mean_count']:.2f}"
@@ -220,19 +223,24 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
 
 
 def look(trainer: Trainer, held_out: Split, step: int, folder: Path) -> dict:
-    """Evaluates, writes what is seen to the run's folder, and returns the metrics."""
+    """Evaluates, writes what is seen to the run's folder; returns metrics, and `collapse` in words."""
     evaluation, model = evaluate(trainer.model, held_out), trainer.model
     write_scalars("held_out", evaluation.metrics, step)
     record = {"step": step, "seconds": float(trainer.seconds), **evaluation.metrics}
     run_folder.append_history(record, folder)
     rows = draw_samples(model, held_out)
     tf.summary.image("scenes", rows, step=step, max_outputs=SAMPLE_IMAGES)
-    collapse = len(held_out) >= FEWEST_TO_COLLAPSE and metrics.collapsed(
-        evaluation.scene.counts, model.config.max_objects
-    )
-    if collapse and step >= min(model.estimator.warm_start_steps, trainer.config.training.steps):
-        tqdm.write(f"Collapse at step {step:,}: {collapse}.", file=sys.stderr)
-    return evaluation.metrics
+    return evaluation.metrics | {"collapse": collapse_at(trainer, evaluation.scene.counts, step)}
+
+
+def collapse_at(trainer: Trainer, counts: np.ndarray, step: int) -> str | None:
+    """That the counts of an evaluation have collapsed, and what to try; None if they have not."""
+    collapse = verdict.collapse(counts, trainer.model.config.max_objects)
+    if collapse is None:
+        return None
+    warm_start = min(trainer.model.estimator.warm_start_steps, trainer.config.training.steps)
+    passing = f" The warm start, until step {warm_start:,}, may still end it."
+    return f"Step {step:,}: {collapse}{passing if step < warm_start else ''}"
 
 
 def final_metrics(model: AIR, dataset: Dataset) -> dict:

@@ -27,6 +27,7 @@ from air_tf import validation
 from air_tf.air import AIR
 from air_tf.config import Config, ModelConfig, TrainingConfig
 from air_tf.data import DatasetSettings
+from air_tf.estimators.enumerate import WARM_START_SHARE
 from air_tf.parts import flat, replaced
 from air_tf.paths import expand
 
@@ -124,6 +125,22 @@ def base_name(config: Config) -> str:
     digits = getattr(config.data, "digits", "")
     parts = config.run.preset or config.data.dataset, digits, f"seed{config.training.seed}"
     return "-".join(part for part in parts if part)
+
+
+def with_warm_start(config: Config) -> Config:
+    """The config with its warm start in steps: a share of all, or that of the run to go on with.
+
+    Raises:
+        ValueError: there is no run to go on with.
+    """
+    name = "warm_start_steps"
+    if flat(config.model).get(name, 0) is not None:
+        return config
+    steps = round(WARM_START_SHARE * config.training.steps)
+    if config.run.resume:
+        recorded = flat(read_config(folder_to_resume(config)).model).get(name)
+        steps = steps if recorded is None else recorded
+    return replaced(config, warm_start_steps=steps)
 
 
 def folder_to_resume(config: Config) -> Path:
