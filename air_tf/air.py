@@ -188,8 +188,7 @@ class AIR(Predictor, keras.Model):
         return enumerated_terms(unrolled, unrolled.log_px())
 
     def log_weights(self, x, noise: Noise, samples: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Logarithms of importance weights, whose mean is an unbiased estimate of p(x), except where
-        a sampled scale is below `min_scale`, at which it is kept.
+        """Logarithms of importance weights, whose mean is an unbiased estimate of p(x).
 
         Args:
             x: images, `(B, H, W, C)`.

@@ -28,11 +28,11 @@ from air_tf.extras import extra
 from air_tf.prediction.job import PredictConfig
 from air_tf.training.loop import train
 
-CROP = 100  # pixels: about two coins
+CROP = 80  # pixels: about two coins
 FLAGS = (
-    f"--preset photographs --dataset images --crop {CROP} --crop-turns all --object-size 44 "
-    "--image-size 48 48 --ground keep --background-resolution 2 --max-objects 5 --invert no "
-    "--pixel-scale 0.1"
+    f"--preset photographs --dataset images --crop {CROP} --crop-turns all --scale-prior 1.75 0.3 "
+    "--image-size 40 40 --ground keep --background-resolution 3 --background-size 4 --max-objects 6 --invert no "
+    "--pixel-scale 0.3 --ink-threshold 0.5 --glimpse-size 20"
 )
 LIGHT, DARK, SMALLEST = 150, 30, 200  # levels of coins and of the ground; pixels of a coin
 
@@ -89,9 +89,9 @@ def main() -> int | None:
     )
     found = json.loads((result / "predictions.json").read_text())["annotations"]
     height, width = photograph.shape
-    corners = np.array([a["bbox"] for a in found]).reshape(-1, 4)
-    boxes = np.stack([corners[:, 1], corners[:, 0], corners[:, 1] + corners[:, 3],
-                      corners[:, 0] + corners[:, 2]], axis=-1) / [height, width, height, width]  # fmt: skip
+    left, top, wide, high = np.array([a["bbox"] for a in found]).reshape(-1, 4).T
+    edges = np.stack([top, left, top + high, left + wide], axis=-1)
+    boxes = edges / [height, width, height, width]
     scores, truth = np.array([a["score"] for a in found]), true_boxes(photograph)
     precision = average_precision(
         boxes[None], scores[None], np.array([len(boxes)]), truth[None], np.array([len(truth)]),

@@ -27,6 +27,24 @@ def test_a_mean_background_is_the_same_for_all_and_learns_the_mean_image():
     np.testing.assert_allclose(mean.draw({}, 2).colour, [expected, expected], rtol=1e-5)
 
 
+def test_backgrounds_begin_with_the_median_of_what_they_are_adapted_to():
+    """Whatever single images show: here, one pixel of each is white."""
+    ground = random.uniform(0.1, 0.9, (1, 6, 6, 3)).astype(np.float32)
+    images = np.repeat(ground, 36, axis=0)
+    images.reshape(36, 36, 3)[np.arange(36), np.arange(36)] = 1.0
+    mean = MeanBackgroundSettings().make((6, 6, 3))
+    mean.adapt(images)
+    np.testing.assert_allclose(mean.draw({}, 1).colour, ground, rtol=1e-4)
+    vae = VAEBackgroundSettings(background_resolution=2).make((6, 6, 3))
+    vae.adapt(np.repeat(ground, 3, axis=0))
+    blocks = ground.reshape(2, 3, 2, 3, 3).mean(axis=(1, 3))
+    drawn = 1 / (1 + np.exp(-LOGITS * vae.logits.numpy()))
+    np.testing.assert_allclose(drawn, blocks, rtol=1e-4)
+    for part in mean, vae:
+        part.adapt(np.zeros((2, 6, 6, 3), np.float32))
+        assert np.isfinite(part.logits.numpy()).all()
+
+
 def test_a_background_of_low_resolution_sees_and_draws_no_detail():
     """Two images with the same means over its pixels have the same background, which is bilinear."""
     vae = VAEBackgroundSettings(background_size=3, background_resolution=2).make((9, 9, 1))

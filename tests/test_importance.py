@@ -30,7 +30,8 @@ def numpy_weights(config, x, unrolled):
         value += n * np.log(config.rho) + (np.log(1 - config.rho) if n < config.max_objects else 0)
         for s in steps[:n]:
             for name, prior in ("where", norm(where_loc, where_scale)), ("what", norm(0, 1)):
-                q, _, z = s.latents[name]
+                latent = s.latents[name]
+                q, z = latent.q, latent.sample if latent.drawn is None else latent.drawn
                 value += (prior.logpdf(z) - norm(q.mean(), q.stddev()).logpdf(z)).sum(-1)
         log_weights.append(value)
     log_q = np.log(unrolled.q_count.probs_parameter().numpy())

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import expit
+from scipy.stats import norm
 
 import air_tf
 from air_tf import replaced
@@ -62,7 +63,7 @@ def test_step_is_what_the_layers_say(small_config, arguments):
     infer = Inferring(small_config)
     x, noise, prev = arguments
     step, state = infer(*arguments)
-    (q_where, p_where, z_where), (q_what, _, z_what) = step.latents.values()
+    (q_where, p_where, z_where, _), (q_what, _, z_what, _) = step.latents.values()
     for q, z, drawn in (q_where, z_where, noise["where"]), (q_what, z_what, noise["what"]):
         np.testing.assert_allclose(z, q.mean() + q.stddev() * drawn, rtol=1e-5, atol=1e-6)
     objects = infer.objects
@@ -135,3 +136,16 @@ def test_sampled_scale_is_kept_above_its_least(small_config, arguments):
     step, _ = Inferring(small_config)(x, noise | {"where": np.full((5, 3), -1e3, np.float32)}, prev)
     np.testing.assert_allclose(step.latents["where"].sample[:, 0], 0.2)
     assert np.isfinite(step.layer.colour).all()
+
+
+def test_a_sample_is_weighed_where_q_drew_it(small_config, arguments):
+    """At the least scale, a q that lies below it would be improbable, and its weight without limit."""
+    x, noise, prev = arguments
+    infer, deviations = Inferring(small_config), np.full((5, 3), -50, np.float32)
+    step, _ = infer(x, noise | {"where": deviations}, prev)
+    q, _, z_where, drawn = step.latents["where"]
+    np.testing.assert_allclose(z_where[:, 0], 0.2)
+    np.testing.assert_allclose(drawn, q.mean() - 50 * q.stddev(), rtol=1e-5)
+    loc, scale = np.float32([3, 0, 0]), np.float32([0.2, 1, 1])
+    expected = (norm(loc, scale).logpdf(drawn) - norm(q.mean(), q.stddev()).logpdf(drawn)).sum(-1)
+    np.testing.assert_allclose(step.latents["where"].log_ratio(), expected, rtol=1e-4)

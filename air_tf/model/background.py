@@ -3,6 +3,8 @@
 from typing import Annotated, NamedTuple
 
 import keras
+import numpy as np
+import scipy.special
 import tensorflow as tf
 from pydantic import Field
 
@@ -13,7 +15,8 @@ from air_tf.model.sampling import enlarged, shrunk
 from air_tf.parts import kind, one_of
 from air_tf.validation import Units, settings
 
-LOGITS = 10.0  # by which learned images are multiplied: Adam's steps would take them thousands to white
+LOGITS = 10.0  # by which learned images are multiplied: Adam would take thousands of steps to white
+LEAST = 0.01  # from black and from white, of the image that a background begins with
 
 
 class Behind(NamedTuple):
@@ -39,9 +42,22 @@ class Background(keras.layers.Layer):
         """The backgrounds of latents `(B, D)`."""
         raise NotImplementedError
 
+    def adapt(self, images: np.ndarray) -> None:
+        """Begins with what images `(S, H, W, C)` in [0, 1] have in common, before any training.
+
+        Objects that are learned before a grey first background learn to make it right, and are nothing
+        once it is.
+        """
+
     def priors(self) -> dict:
         """The prior of each latent."""
         return {name: standard_normal(size) for name, size in self.sizes.items()}
+
+
+def median_logits(images: np.ndarray) -> np.ndarray:
+    """The logits at which a learned image `(H, W, C)` is the median of images `(S, H, W, C)`."""
+    median = np.clip(np.median(images, axis=0), LEAST, 1 - LEAST)
+    return scipy.special.logit(median) / LOGITS
 
 
 @settings
@@ -93,7 +109,9 @@ class MeanBackgroundSettings:
 
 
 class MeanBackground(Background):
-    """The image sigmoid(logits), learned and without latents. It begins grey.
+    """The image sigmoid(LOGITS * logits), learned and without latents.
+
+    It begins grey, or as the median of the images that it is adapted to.
 
     Args:
         image_shape: `(height, width, channels)`, in pixels.
@@ -103,6 +121,9 @@ class MeanBackground(Background):
         super().__init__(**kwargs)
         self.logits = self.add_weight(shape=image_shape, initializer="zeros", name="logits")
         self.built = True
+
+    def adapt(self, images):
+        self.logits.assign(median_logits(images))
 
     def infer(self, x, noise):
         return Behind(self.draw({}, tf.shape(x)[0]), {})
@@ -148,7 +169,7 @@ class VAEBackground(Background):
     """A variational autoencoder of the whole image, whose KL is paid once per image.
 
         q(z_background | x) = Normal(encoder(shrunk x))
-        image = enlarged sigmoid(logits + decoder(z_background)),  with learned logits
+        image = enlarged sigmoid(LOGITS * logits + decoder(z_background)),  with learned logits
 
     Args:
         settings: `VAEBackgroundSettings`.
@@ -166,6 +187,10 @@ class VAEBackground(Background):
         self.decoder = MLP(settings.background_units, height * width * channels)
         self.logits = self.add_weight(shape=self.resolution, initializer="zeros", name="logits")
         self.built = True
+
+    def adapt(self, images):
+        height, width, _ = self.resolution
+        self.logits.assign(median_logits(shrunk(tf.constant(images), height, width).numpy()))
 
     def infer(self, x, noise):
         height, width, _ = self.resolution

@@ -13,7 +13,8 @@ class Latent(NamedTuple):
 
     q: tfd.Distribution  # q(z | x), batch shape (B,)
     p: tfd.Distribution  # p(z), the same for every image
-    sample: tf.Tensor  # (B, D)
+    sample: tf.Tensor  # (B, D), within the bounds of what can be drawn
+    drawn: tf.Tensor | None = None  # (B, D), the sample of q itself where it may lie outside of them
 
     def kl(self) -> tf.Tensor:
         """KL(q || p), nats, `(B,)`: in closed form where there is one, else by the sample."""
@@ -22,8 +23,13 @@ class Latent(NamedTuple):
         return tfd.kl_divergence(self.q, self.p)
 
     def log_ratio(self) -> tf.Tensor:
-        """log p(z) - log q(z | x) at the sample, `(B,)`."""
-        return self.p.log_prob(self.sample) - self.q.log_prob(self.sample)
+        """log p(z) - log q(z | x) at the sample of q, `(B,)`.
+
+        Not at the bounds: q is improbable there once it lies outside of them, so that its weight would
+        grow without limit the farther outside it is.
+        """
+        sample = self.sample if self.drawn is None else self.drawn
+        return self.p.log_prob(sample) - self.q.log_prob(sample)
 
 
 def normal(loc, scale) -> tfd.Distribution:

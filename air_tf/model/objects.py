@@ -157,13 +157,14 @@ class Glimpses(Objects):
         priors = self.priors()
         loc, stddev = self.where_head(seen)
         q_where = normal(loc if place is None else self.where.centred(loc, place), stddev)
-        z_where = self.where.constrain(reparameterised(q_where, noise["where"]))
+        drawn = reparameterised(q_where, noise["where"])
+        z_where = self.where.constrain(drawn)
 
         glimpse = self.where.attend(x, z_where, self.settings.glimpse_size)
         q_what = normal(*self.what_encoder(glimpse))
         z_what = reparameterised(q_what, noise["what"])
         return {
-            "where": Latent(q_where, priors["where"], z_where),
+            "where": Latent(q_where, priors["where"], z_where, drawn),
             "what": Latent(q_what, priors["what"], z_what),
         }
 

@@ -15,10 +15,12 @@ import tensorflow as tf
 
 from air_tf.air import AIR
 from air_tf.config import Config, TrainingConfig
-from air_tf.data.split import Composer, batches
+from air_tf.data.split import Composer, as_float, batches
 from air_tf.memory import check_model_fits
 from air_tf.training.run_folder import CHECKPOINTS_KEPT, checkpoint_paths, remove_unfinished
 from air_tf.validation import parse_json
+
+ADAPTED_TO = 500  # images, which a background begins with
 
 
 class Diverged(ArithmeticError):
@@ -81,6 +83,11 @@ def make_optimizer(config: TrainingConfig, num_replicas: int = 1) -> keras.optim
     return keras.optimizers.Adam(rate, global_clipnorm=config.gradient_clip / num_replicas)
 
 
+def first_images(images: np.ndarray | Composer, seed: int) -> np.ndarray:
+    """Some of the images to train on, `(S, H, W, C)` float32 in [0, 1]."""
+    return as_float(images(ADAPTED_TO, [seed]) if callable(images) else images[:ADAPTED_TO])
+
+
 class Trainer:
     """Model, optimizer and the compiled loop over training steps, under a strategy.
 
@@ -96,6 +103,7 @@ class Trainer:
         keras.utils.set_random_seed(config.training.seed)
         with strategy.scope():
             self.model = AIR(config.model, seed=config.training.seed)
+            self.model.background.adapt(first_images(images, config.training.seed))
             self.optimizer = make_optimizer(config.training, strategy.num_replicas_in_sync)
             self.optimizer.build(self.model.variable_groups[0])  # or a restore would skip its state
         self.metrics = (*self.model.term_metrics, "gradient_norm")  # of a step, means over the replicas
