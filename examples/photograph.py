@@ -31,8 +31,8 @@ from air_tf.training.loop import train
 CROP = 80  # pixels: about two coins
 FLAGS = (
     f"--preset photographs --dataset images --crop {CROP} --crop-turns all --scale-prior 1.75 0.3 "
-    "--image-size 40 40 --ground keep --background-resolution 3 --background-size 4 --max-objects 6 --invert no "
-    "--pixel-scale 0.3 --ink-threshold 0.5 --glimpse-size 20"
+    "--image-size 40 40 --ground keep --invert no --background-resolution 3 --background-size 4 "
+    "--max-objects 6 --ink-threshold 0.5 --glimpse-size 20"
 )
 LIGHT, DARK, SMALLEST = 150, 30, 200  # levels of coins and of the ground; pixels of a coin
 
@@ -56,16 +56,15 @@ class Photograph:
 def true_boxes(photograph: np.ndarray) -> np.ndarray:
     """The coins' boxes (ymin, xmin, ymax, xmax) as fractions, by a watershed on the edges: `(24, 4)`."""
     from skimage.filters import sobel
+    from skimage.measure import label, regionprops
     from skimage.segmentation import watershed
 
     markers = np.zeros(photograph.shape, int)
     markers[photograph < DARK] = 1
     markers[photograph > LIGHT] = 2
     coins = ndimage.binary_fill_holes(watershed(sobel(photograph / 255), markers) == 2)
-    labels, number = ndimage.label(coins)
-    sizes = ndimage.sum(coins, labels, range(1, number + 1))
-    found = [s for s, size in zip(ndimage.find_objects(labels), sizes) if size > SMALLEST]
-    edges = np.array([[y.start, x.start, y.stop, x.stop] for y, x in found])
+    regions = regionprops(label(coins))
+    edges = np.array([region.bbox for region in regions if region.area > SMALLEST])
     return edges / np.tile(photograph.shape, 2)
 
 
