@@ -38,12 +38,12 @@ def assert_readable(figure):
 
 
 def scene(batch, steps, shape=(10, 20, 3), side=6):
-    """What `progress` takes, of noise, with boxes of 2 and more pixels."""
+    """What `progress` takes, of noise on black, with boxes of 2 and more pixels."""
     low, size = random.uniform(0, 0.6, (batch, steps, 2)), random.uniform(0.2, 0.4, (batch, steps, 2))
     glimpses = random.random((2, batch, steps, side, side, shape[-1]))
     return {
         "images": random.random((batch, *shape)),
-        "canvases": random.random((batch, steps + 1, *shape)),
+        "canvases": np.insert(random.random((batch, steps, *shape)), 0, 0, axis=1),
         "boxes": np.concatenate([low, low + size], axis=-1),
         "glimpses": glimpses[0],
         "glimpse_recons": glimpses[1],
@@ -65,6 +65,18 @@ def test_progress_shows_every_picture_and_dims_the_steps_past_the_count():
             np.testing.assert_array_equal(shown(decoded), data["glimpse_recons"][b, step])
             for axes in (canvas, glimpse, decoded):
                 assert axes.images[0].get_alpha() == (1 if step < data["counts"][b] else 0.25)
+
+
+def test_progress_shows_the_background_where_there_is_one():
+    data = scene(batch=2, steps=3)
+    data["canvases"][1, 0] = random.random((10, 20, 3))
+    figure = plots.progress(**data)
+    for b, row in enumerate(np.reshape(figure.axes, (2, 11))):
+        np.testing.assert_array_equal(shown(row[1]), data["canvases"][b, 0])
+        np.testing.assert_array_equal(shown(row[2]), data["canvases"][b, 1])
+        np.testing.assert_array_equal(shown(row[10]), data["glimpse_recons"][b, 2])
+    assert "background" in [text.get_text() for text in figure.texts]
+    assert_readable(figure)
 
 
 def test_progress_draws_the_counted_boxes_at_their_pixels_edges():

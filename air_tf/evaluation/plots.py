@@ -23,7 +23,7 @@ BY_COUNT = "count_accuracy_by_count"
 
 
 def progress(images, canvases, boxes, glimpses, glimpse_recons, scores, counts, titles=None) -> Figure:
-    """How each image was inferred, one row per image: the input, then step by step.
+    """How each image was inferred, one row per image: the input, its background, then step by step.
 
     Args:
         images: `(B, H, W, C)`.
@@ -36,16 +36,19 @@ def progress(images, canvases, boxes, glimpses, glimpse_recons, scores, counts, 
         titles: B lines, one above each row.
 
     Returns:
-        The figure; its axes are row by row the input, then each step's canvas, glimpse and decoded.
+        The figure; its axes are row by row the input, the background if any image has one, then each
+        step's canvas, glimpse and decoded.
     """
-    steps = boxes.shape[1]
-    columns, gaps = 1 + 3 * steps, 2 * MARGIN + 3 * steps * GAP + steps * MARGIN
+    steps, first = boxes.shape[1], 2 if canvases[:, 0].any() else 1
+    columns = first + 3 * steps
+    gaps = 2 * MARGIN + (columns - 1) * GAP + steps * MARGIN
     width = max(SMALLEST_CELL, min(LARGEST_CELL, (WIDTH - gaps) / columns))
     height = width * images.shape[1] / images.shape[2]
     pitch = height + (1 if titles is None else 2) * LINE + MARGIN
     figure = _dark_figure(gaps + columns * width, len(images) * pitch + 2 * LINE + MARGIN)
-    lefts = [MARGIN + i * (width + GAP) + (i + 2) // 3 * MARGIN for i in range(columns)]
-    headings = ["input"] + [f"{what} {i + 1}" for i in range(steps) for what in HEADINGS]
+    lefts = [MARGIN + i * (width + GAP) + (i - first + 3) // 3 * MARGIN for i in range(columns)]
+    headings = ["input", "background"][:first]
+    headings += [f"{what} {i + 1}" for i in range(steps) for what in HEADINGS]
     for left, heading in zip(lefts, headings):
         _write(figure, left + width / 2, MARGIN, heading, ha="center")
     for row, (image, count) in enumerate(zip(images, counts)):
@@ -56,9 +59,11 @@ def progress(images, canvases, boxes, glimpses, glimpse_recons, scores, counts, 
         input_axes = _show(figure, lefts[0], top, width, height, image)
         for step, box in enumerate(boxes[row, :count]):
             _draw_box(input_axes, box, image.shape, _colour(step))
+        if first > 1:
+            _show(figure, lefts[1], top, width, height, canvases[row, 0])
         for step, score in enumerate(scores[row]):
             pictures = canvases[row, step + 1], glimpses[row, step], glimpse_recons[row, step]
-            of_step = lefts[1 + 3 * step : 4 + 3 * step]
+            of_step = lefts[first + 3 * step :][:3]
             colour, alpha = _colour(step), 1.0 if step < count else DIMMED
             for left, picture in zip(of_step, pictures):
                 _show(figure, left, top, width, height, picture, colour, alpha)
