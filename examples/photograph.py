@@ -50,7 +50,8 @@ class Photograph:
     seed: int = 0
     """Of weights, batches and noise."""
 
-    flags: tyro.conf.Suppress[str] = ""
+    flags: str = ""
+    """Further flags of train.py, in quotes."""
 
 
 def true_boxes(photograph: np.ndarray) -> np.ndarray:

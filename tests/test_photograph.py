@@ -1,0 +1,52 @@
+"""The coins of a photograph that examples/photograph.py counts."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from examples import photograph
+from tests.conftest import run_eagerly
+
+QUICK = (
+    "--max-objects 2 --batch-size 4 --steps-per-call 2 --glimpse-size 8 --embedding-units 8 "
+    "--lstm-units 8 --hidden-units 8 --z-what-size 4 --train-images 40 --test-images 20"
+)
+
+
+def test_the_true_boxes_are_those_of_24_coins_that_lie_apart():
+    """A coin is lighter than its surroundings, and no box reaches into another."""
+    picture = pytest.importorskip("skimage.data").coins()
+    boxes = photograph.true_boxes(picture)
+    edges = np.round(boxes * np.tile(picture.shape, 2)).astype(int)
+    assert boxes.shape == (24, 4)
+    covered = np.zeros(picture.shape, int)
+    for top, left, bottom, right in edges:
+        covered[top:bottom, left:right] += 1
+        inside = picture[top:bottom, left:right].mean()
+        around = picture[max(0, top - 6) : bottom + 6, max(0, left - 6) : right + 6].mean()
+        assert inside > around
+    assert covered.max() == 1
+    assert ndimage.label(covered)[1] <= 24
+
+
+@pytest.mark.slow
+def test_one_command_trains_counts_and_draws(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("skimage")
+    out = tmp_path / "photograph"
+    flags = ["--out", str(out), "--steps", "2", f"--flags={QUICK}"]
+    monkeypatch.setattr(sys, "argv", ["photograph", *flags])
+    with run_eagerly():
+        assert photograph.main() == 0
+    printed = capsys.readouterr().out
+    found = json.loads((out / "counted" / "predictions.json").read_text())["annotations"]
+    assert f"{len(found)} coins of 24" in printed
+    whole, left = (Image.open(out / name).size for name in ("whole.png", "left.png"))
+    assert whole == (384, 303) and left == (192, 303)
+    [picture] = (out / "counted" / "pictures").iterdir()
+    assert Image.open(picture).size == whole and str(picture) in printed
+    with pytest.raises(ValueError, match="Expected a new folder"):
+        photograph.main()
