@@ -28,11 +28,11 @@ from air_tf.extras import extra
 from air_tf.prediction.job import PredictConfig
 from air_tf.training.loop import train
 
-CROP = 80  # pixels: about two coins
+CROP = 90  # pixels: about two coins
 FLAGS = (
-    f"--preset photographs --dataset images --crop {CROP} --crop-turns all --scale-prior 1.75 0.3 "
+    f"--preset photographs --dataset images --crop {CROP} --crop-turns all --scale-prior 1.8 0.4 "
     "--image-size 40 40 --ground keep --invert no --background-resolution 3 --background-size 4 "
-    "--max-objects 6 --ink-threshold 0.5 --glimpse-size 20"
+    "--max-objects 6 --glimpse-size 20"
 )
 LIGHT, DARK, SMALLEST = 150, 30, 200  # levels of coins and of the ground; pixels of a coin
 
