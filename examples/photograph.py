@@ -27,6 +27,7 @@ from air_tf.evaluation.metrics import average_precision
 from air_tf.extras import extra
 from air_tf.prediction.job import PredictConfig
 from air_tf.training.loop import train
+from air_tf.training.run_folder import write_json
 
 CROP = 90  # pixels: about two coins
 FLAGS = (
@@ -69,6 +70,19 @@ def true_boxes(photograph: np.ndarray) -> np.ndarray:
     return edges / np.tile(photograph.shape, 2)
 
 
+def score(annotations: list[dict], photograph: np.ndarray) -> dict:
+    """The count, and the average precision of the boxes in COCO's layout at an IoU of 0.5."""
+    left, top, wide, high = np.array([a["bbox"] for a in annotations]).reshape(-1, 4).T
+    edges = np.stack([top, left, top + high, left + wide], axis=-1)
+    scores, truth = np.array([a["score"] for a in annotations]), true_boxes(photograph)
+    boxes = edges / np.tile(photograph.shape, 2)
+    precision = average_precision(
+        boxes[None], scores[None], np.array([len(boxes)]), truth[None], np.array([len(truth)]),
+        photograph.shape,
+    )  # fmt: skip
+    return {"count": len(boxes), "true_count": len(truth), "ap50": precision["ap50"]}
+
+
 def main() -> int | None:
     config = tyro.cli(Photograph)
     with extra("examples"):
@@ -88,16 +102,9 @@ def main() -> int | None:
         PredictConfig(images=(str(whole),), model=str(folder), out=str(result), tiles=CROP, invert="no")
     )
     found = json.loads((result / "predictions.json").read_text())["annotations"]
-    height, width = photograph.shape
-    left, top, wide, high = np.array([a["bbox"] for a in found]).reshape(-1, 4).T
-    edges = np.stack([top, left, top + high, left + wide], axis=-1)
-    boxes = edges / [height, width, height, width]
-    scores, truth = np.array([a["score"] for a in found]), true_boxes(photograph)
-    precision = average_precision(
-        boxes[None], scores[None], np.array([len(boxes)]), truth[None], np.array([len(truth)]),
-        (height, width),
-    )  # fmt: skip
-    print(f"{len(boxes)} coins of {len(truth)}, box AP at an IoU of 0.5: {precision['ap50']:.2f}.")
+    measured = {"seed": config.seed, "steps": config.steps, **score(found, photograph)}
+    write_json(measured, config.out / "result.json")
+    print("{count} coins of {true_count}, box AP at an IoU of 0.5: {ap50:.2f}.".format(**measured))
     print(f"The picture with boxes: {next((result / 'pictures').iterdir())}")
     return status
 

@@ -5,9 +5,9 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy import ndimage
 
+from air_tf.image_files import picture_size
 from examples import photograph
 from tests.conftest import run_eagerly
 
@@ -33,6 +33,19 @@ def test_the_true_boxes_are_those_of_24_coins_that_lie_apart():
     assert ndimage.label(covered)[1] <= 24
 
 
+def test_the_true_boxes_score_one_and_a_box_elsewhere_costs_precision():
+    picture = pytest.importorskip("skimage.data").coins()
+    edges = photograph.true_boxes(picture) * np.tile(picture.shape, 2)
+    found = [
+        {"bbox": [xmin, ymin, xmax - xmin, ymax - ymin], "score": 0.9}
+        for ymin, xmin, ymax, xmax in edges.tolist()
+    ]
+    assert photograph.score(found, picture) == {"count": 24, "true_count": 24, "ap50": 1.0}
+    elsewhere = {"bbox": [0, 0, 20, 20], "score": 1.0}
+    measured = photograph.score([elsewhere, *found[1:]], picture)
+    assert measured["count"] == 24 and measured["ap50"] < 0.97
+
+
 @pytest.mark.slow
 def test_one_command_trains_counts_and_draws(tmp_path, monkeypatch, capsys):
     pytest.importorskip("skimage")
@@ -44,9 +57,11 @@ def test_one_command_trains_counts_and_draws(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     found = json.loads((out / "counted" / "predictions.json").read_text())["annotations"]
     assert f"{len(found)} coins of 24" in printed
-    whole, left = (Image.open(out / name).size for name in ("whole.png", "left.png"))
-    assert whole == (384, 303) and left == (192, 303)
+    whole, left = (picture_size(out / name) for name in ("whole.png", "left.png"))
+    assert whole == (303, 384) and left == (303, 192)
     [picture] = (out / "counted" / "pictures").iterdir()
-    assert Image.open(picture).size == whole and str(picture) in printed
+    assert picture_size(picture) == whole and str(picture) in printed
+    result = json.loads((out / "result.json").read_text())
+    assert result["count"] == len(found) and result["seed"] == 0
     with pytest.raises(ValueError, match="Expected a new folder"):
         photograph.main()
