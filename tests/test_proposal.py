@@ -133,7 +133,7 @@ def test_a_preset_is_kept_and_its_images_are_still_looked_at(folder):
     save(folder, 120, lambda random: 200, [(20, 20, 20)])
     flags = ["--dataset", "images", "--images", str(folder), "--preset"]
     few, photographs = (flat(cli.parse_run([*flags, p])) for p in ("few_objects", "photographs"))
-    assert few["background"] == "none" and few["invert"] == "yes" and few["difference"] is False
+    assert few["background"] == "none" and few["invert"] == "yes" and few["composition"] == "add"
     assert photographs["background"] == "vae" and photographs["composition"] == "over"
     assert photographs["ground"] == "keep" and photographs["max_objects"] == 4
     assert few["object_size"] == photographs["object_size"] == 15.0

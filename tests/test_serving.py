@@ -17,7 +17,8 @@ from tests.prediction_server import SessionModel
 
 random = np.random.default_rng(0)
 OUTPUTS = {
-    "counts", "count_probs", "boxes", "tight_boxes", "scores", "reconstructions", "z_what", "z_where",
+    "counts", "count_probs", "boxes", "tight_boxes", "scores", "reconstructions", "backgrounds",
+    "z_what", "z_where",
 }  # fmt: skip
 ENDPOINTS = "serving_default", "encoded", "prepare", "decode", "layers"
 CONFIGS = ["batching.config", "models.config", "monitoring.config"]
