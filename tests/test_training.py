@@ -255,6 +255,7 @@ def test_a_tf_config_with_a_task_of_its_cluster():
     assert not names_workers("") and not names_workers("{}")
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("logit, words", [(30.0, "always N"), (-30.0, "the same count, 0")])
 def test_a_collapse_is_said_while_training(small_config, digit_splits, tmp_path, logit, words):
     config = Config(model=replaced(small_config, image_shape=(50, 50, 1)))
