@@ -195,8 +195,8 @@ class TwoScales(Where):
 
 @settings
 class RotatedSettings(ScaleShiftSettings):
-    """One scale, and an angle: z_where = (scale, shift_x, shift_y, angle). A training step of the benchmark
-    takes about four times as long, because pixels are gathered one by one."""
+    """One scale, and an angle: z_where = (scale, shift_x, shift_y, angle). A training step of the
+    benchmark takes about four times as long, because pixels are gathered one by one."""
 
     where: kind("rotated") = "rotated"
 
