@@ -89,7 +89,7 @@ def published_cells() -> list[Cell]:
 
 
 def scene_cells() -> list[Cell]:
-    """The grid of scenes, a row of turned and stretched objects, and one of many."""
+    """The grid of scenes, a row of turned objects, and one of many."""
     cells = []
     kinds = itertools.product(("digits", "shapes"), SIZES, GROUNDS, ("add", "over"))
     for things, size, ground, composition in kinds:

@@ -300,5 +300,5 @@ def test_stopping_by_labels_needs_labels(config, folder, tmp_path):
     with pytest.raises(ValueError, match="Expected images with counts"):
         train(Config(config, replaced(ModelConfig(), glimpse_size=12), training, run))
     training = TrainingConfig(steps=2, batch_size=8, fresh_images=True)
-    with pytest.raises(ValueError, match="Expected --dataset multi_mnist"):
+    with pytest.raises(ValueError, match="Expected a generated data set"):
         train(Config(config, replaced(ModelConfig(), glimpse_size=12), training, run))

@@ -156,7 +156,7 @@ def check_labels_and_digits(config: Config, dataset: Dataset) -> None:
         )
     if config.training.fresh_images and dataset.compose is None:
         raise ValueError(
-            f"Expected --dataset multi_mnist for fresh_images. Received: {dataset.settings.dataset}."
+            f"Expected a generated data set for fresh_images. Received: {dataset.settings.dataset}."
         )
 
 

@@ -30,8 +30,8 @@ class TrainingConfig:
     from random weights: fine-tuning. Weights of another shape or that the model lacks are left out."""
 
     fresh_images: bool = False
-    """Compose every training batch anew from the training digits, instead of the data set's images. It
-    is more data than published figures are trained on: not to be set beside them."""
+    """Draw new images for every training batch, with data sets that are generated. This is more data
+    than published figures are trained on, so do not compare with them."""
 
     gradient_clip: Annotated[float, Field(ge=1e-6, le=1e12)] = 100.0
     """Largest global norm of the gradient, in nats."""
