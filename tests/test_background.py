@@ -45,6 +45,22 @@ def test_backgrounds_begin_with_the_median_of_what_they_are_adapted_to():
         assert np.isfinite(part.logits.numpy()).all()
 
 
+def test_a_checkpoint_restores_how_a_background_was_adapted(tmp_path):
+    """Training goes on, and `load_model` predicts, with the pixels normalised as before."""
+    x = random.uniform(0.4, 0.6, (5, 6, 6, 3)).astype(np.float32)
+    noise = {"background": tf.zeros((5, 8))}
+    vae, restored = (VAEBackgroundSettings().make((6, 6, 3)) for _ in range(2))
+    vae.adapt(x)
+    expected = vae.infer(x, noise)
+    path = tf.train.Checkpoint(model=vae).save(tmp_path / "checkpoint")
+    restored.infer(x, noise)  # builds it, as a new model is built before its checkpoint is read
+    tf.train.Checkpoint(model=restored).restore(path).assert_consumed()
+    latent = restored.infer(x, noise).latents["background"]
+    np.testing.assert_allclose(latent.sample, expected.latents["background"].sample, rtol=1e-5)
+    seen = (x - x.mean()) / x.std()
+    np.testing.assert_allclose(latent.q.mean(), restored.encoder(seen)[0], rtol=1e-3, atol=1e-5)
+
+
 def test_a_background_of_low_resolution_sees_and_draws_no_detail():
     """Two images with the same means over its pixels have the same background, which is bilinear."""
     vae = VAEBackgroundSettings(background_size=3, background_resolution=2).make((9, 9, 1))

@@ -168,7 +168,7 @@ class VAEBackgroundSettings:
 class VAEBackground(Background):
     """A variational autoencoder of the whole image, whose KL is paid once per image.
 
-        q(z_background | x) = Normal(encoder(normalized(shrunk x)))
+        q(z_background | x) = Normal(encoder((shrunk x - centre) / spread))
         image = enlarged sigmoid(LOGITS * logits + decoder(z_background)),  with learned logits
 
     Args:
@@ -181,7 +181,9 @@ class VAEBackground(Background):
         self.image_shape, size = image_shape, settings.background_size
         self.resolution = settings.resolution(image_shape)
         self.sizes = {"background": size}
-        self.normalized = keras.layers.Normalization(axis=None)
+        # not keras.layers.Normalization, which a tf.train.Checkpoint does not restore
+        self.centre = self.add_weight(initializer="zeros", trainable=False, name="centre")
+        self.spread = self.add_weight(initializer="ones", trainable=False, name="spread")
         encoder = [keras.layers.Flatten(), MLP(settings.background_units, 2 * size)]
         self.encoder = NormalParameters(keras.Sequential(encoder), [0.0] * size, [1.0] * size)
         height, width, channels = self.resolution
@@ -192,12 +194,14 @@ class VAEBackground(Background):
     def adapt(self, images):
         height, width, _ = self.resolution
         seen = shrunk(tf.constant(images), height, width).numpy()
-        self.normalized.adapt(seen)
+        self.centre.assign(seen.mean())
+        self.spread.assign(max(float(seen.std()), LEAST))
         self.logits.assign(median_logits(seen))
 
     def infer(self, x, noise):
         height, width, _ = self.resolution
-        q = normal(*self.encoder(self.normalized(shrunk(x, height, width))))
+        seen = (shrunk(x, height, width) - self.centre) / self.spread
+        q = normal(*self.encoder(seen))
         latent = Latent(q, self.priors()["background"], reparameterised(q, noise["background"]))
         return Behind(self.draw({"background": latent.sample}, tf.shape(x)[0]), {"background": latent})
 
