@@ -35,6 +35,7 @@ FLAGS = (
     "--image-size 40 40 --ground keep --invert no --background-resolution 3 --background-size 4 "
     "--max-objects 6 --glimpse-size 20"
 )
+HALVES = "left.png", "right.png"  # of two pictures with these names, the second is held out
 LIGHT, DARK, SMALLEST = 150, 30, 200  # levels of coins and of the ground; pixels of a coin
 
 
@@ -91,10 +92,12 @@ def main() -> int | None:
     if config.out.exists():
         raise ValueError(f"Expected a new folder. Received: --out {config.out}, which is there.")
     config.out.mkdir(parents=True)
-    left, whole = config.out / "left.png", config.out / "whole.png"
+    whole, halves = config.out / "whole.png", config.out / "halves"
     Image.fromarray(photograph).save(whole)
-    Image.fromarray(photograph[:, : photograph.shape[1] // 2]).save(left)
-    places = f"--images {left} --runs-dir {config.out} --name run --cache-dir {config.out / 'cache'}"
+    halves.mkdir()
+    for name, half in zip(HALVES, np.split(photograph, 2, axis=1)):
+        Image.fromarray(half).save(halves / name)
+    places = f"--images {halves} --runs-dir {config.out} --name run --cache-dir {config.out / 'cache'}"
     flags = f"{FLAGS} {places} --steps {config.steps} --seed {config.seed} {config.flags}"
     folder, _ = train(cli.parse_run(flags.split()))
     result = config.out / "counted"

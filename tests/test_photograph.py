@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from air_tf.data.pictures import is_held_out
 from air_tf.image_files import picture_size
 from examples import photograph
 from tests.conftest import run_eagerly
@@ -57,8 +58,9 @@ def test_one_command_trains_counts_and_draws(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     found = json.loads((out / "counted" / "predictions.json").read_text())["annotations"]
     assert f"{len(found)} coins of 24" in printed
-    whole, left = (picture_size(out / name) for name in ("whole.png", "left.png"))
+    whole, left = (picture_size(out / name) for name in ("whole.png", "halves/left.png"))
     assert whole == (303, 384) and left == (303, 192)
+    assert is_held_out(sorted((out / "halves").iterdir())).tolist() == [False, True]
     [picture] = (out / "counted" / "pictures").iterdir()
     assert picture_size(picture) == whole and str(picture) in printed
     result = json.loads((out / "result.json").read_text())
