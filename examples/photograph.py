@@ -33,8 +33,9 @@ CROP = 90  # pixels: about two coins
 FLAGS = (
     f"--preset photographs --dataset images --crop {CROP} --crop-turns all --scale-prior 1.8 0.4 "
     "--image-size 40 40 --ground keep --invert no --background-resolution 3 --background-size 4 "
-    "--max-objects 6 --glimpse-size 20"
+    "--max-objects 6 --glimpse-size 20 --rho 1e-6"
 )
+NESTED = 0.8  # of a box in a larger one: a large coin is often drawn twice, by a smaller disc upon it
 HALVES = "left.png", "right.png"  # of two pictures with these names, the second is held out
 LIGHT, DARK, SMALLEST = 150, 30, 200  # levels of coins and of the ground; pixels of a coin
 
@@ -101,9 +102,11 @@ def main() -> int | None:
     flags = f"{FLAGS} {places} --steps {config.steps} --seed {config.seed} {config.flags}"
     folder, _ = train(cli.parse_run(flags.split()))
     result = config.out / "counted"
-    status = predict.main(
-        PredictConfig(images=(str(whole),), model=str(folder), out=str(result), tiles=CROP, invert="no")
-    )
+    whole_in_tiles = PredictConfig(
+        images=(str(whole),), model=str(folder), out=str(result), tiles=CROP, tile_nested=NESTED,
+        invert="no",
+    )  # fmt: skip
+    status = predict.main(whole_in_tiles)
     found = json.loads((result / "predictions.json").read_text())["annotations"]
     measured = {"seed": config.seed, "steps": config.steps, **score(found, photograph)}
     write_json(measured, config.out / "result.json")

@@ -145,10 +145,10 @@ def test_the_overlap_follows_the_models_objects(small_config, capsys):
         model = AIR(config)
         share = (max(shape) - 1) / 4 / 12  # of the smaller side
         assert tiled.object_share(model) == pytest.approx(share, abs=1e-5)
-        assert tiled.Tiling.of(model, 100, 0) == (100, math.ceil(100 * share))
-        assert tiled.Tiling.of(model, 100, 60) == (100, 60)
+        assert tiled.Tiling.of(model, 100, 0) == (100, math.ceil(100 * share), 1.0)
+        assert tiled.Tiling.of(model, 100, 60) == (100, 60, 1.0)
         assert not capsys.readouterr().err
-        assert tiled.Tiling.of(model, 100, 10) == (100, 10)
+        assert tiled.Tiling.of(model, 100, 10) == (100, 10, 1.0)
         assert f"usually have {math.ceil(100 * share)} pixels" in capsys.readouterr().err
     with pytest.raises(
         ValueError, match="at most 75% of a tile's side. Received: one with objects of 76%"

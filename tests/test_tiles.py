@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from air_tf.prediction.tiles import Axis, Grid, Objects, merged
+from air_tf.prediction.tiles import Axis, Grid, Objects, merged, without_nested
 
 OFF = 0.08  # sides of its object that each edge of a detection may be off, as the module promises
 SMALLEST_PIECE = 0.02  # of an object, that a tile may take for one
@@ -182,3 +182,26 @@ def test_objects_beyond_a_counted_one_and_beyond_the_picture_are_left_out():
     np.testing.assert_allclose(seen.tight, [[2, 2, 10, 10], [14, 14, 20, 20]])
     np.testing.assert_allclose(seen.boxes, [[0, 0, 12, 12], [12, 12, 20, 20]])
     np.testing.assert_allclose(seen.scores, [0.9, 0.7])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 1.0])
+def test_a_box_in_a_larger_one_is_left_out(share):
+    """As the definition says, box by box from the largest: only what is kept leaves others out."""
+    random = np.random.default_rng(int(10 * share))
+    corners, sides = random.integers(0, 100, (60, 2)), random.integers(5, 40, (60, 2))
+    boxes = np.concatenate([corners, corners + sides], axis=1)
+    objects = Objects(boxes, boxes, random.random(60), np.zeros(60, int))
+
+    def shared(i: int, k: int) -> int:
+        pixels = np.zeros((2, 140, 140), bool)
+        for picture, (top, left, bottom, right) in zip(pixels, boxes[[i, k]]):
+            picture[top:bottom, left:right] = True
+        return np.sum(pixels[0] & pixels[1])
+
+    kept = []
+    for i in np.argsort(-sides.prod(axis=1), kind="stable"):
+        if all(shared(i, k) <= share * sides[i].prod() for k in kept):
+            kept.append(i)
+    found = without_nested(objects, share)
+    np.testing.assert_array_equal(found.tight, boxes[sorted(kept)])
+    assert (len(kept) == 60) == (share == 1.0)

@@ -22,7 +22,7 @@ def main(config: PredictConfig) -> int:
             f"Expected picture files, and a batch of 1 to {LARGEST_BATCH}. "
             f"Received: {len(config.images)} files, batch_size={config.batch_size}."
         )
-    check(config.tiles, config.tile_overlap)
+    check(config.tiles, config.tile_overlap, config.tile_nested)
     paths = list(dict.fromkeys(itertools.chain.from_iterable(map(find_pictures, config.images))))
     out = expand(config.out)
     with writing(out, "air predict") as folder:

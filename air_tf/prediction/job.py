@@ -80,6 +80,10 @@ class PredictConfig:
     A larger overlap takes more tiles. 0: the side that an object's window in a tile has by the model's
     prior, or a third of the tile for a SavedModel, which does not tell its prior."""
 
+    tile_nested: float = 1.0
+    """With tiles: a box of which more than this share (above 0, up to 1) lies in a larger box is taken
+    for a second drawing of the same object and is left out. 1: all boxes are kept."""
+
 
 class Done(NamedTuple):
     """How many pictures a job has predicted, and how many it has skipped."""
@@ -216,7 +220,7 @@ def looking(model, config: PredictConfig) -> Callable[[list[Path]], Iterator[See
     hides = auto or (lambda picture: config.invert == "yes")
     if not config.tiles:
         return lambda paths: see(model, paths, hides, config.boxes)
-    tiling = Tiling.of(model, config.tiles, config.tile_overlap)
+    tiling = Tiling.of(model, config.tiles, config.tile_overlap, config.tile_nested)
     print(f"Tiles of {tiling.side} x {tiling.side} pixels, overlapping by {tiling.overlap}.", flush=True)
     how = hides, config.boxes, tiling, config.batch_size
     return lambda paths: (see_tiled(model, path, *how) for path in paths)

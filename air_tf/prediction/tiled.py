@@ -13,7 +13,7 @@ from air_tf.air import AIR
 from air_tf.image_files import LARGEST_TILED, LONGEST, as_png, read_picture, shrunk
 from air_tf.paths import as_text, shown
 from air_tf.prediction.tables import Prediction
-from air_tf.prediction.tiles import Grid, Objects, merged
+from air_tf.prediction.tiles import Grid, Objects, merged, without_nested
 from air_tf.validation import require
 
 SMALLEST_TILE = 8  # pixels, as of a model's images
@@ -29,15 +29,16 @@ class Tiling(NamedTuple):
 
     side: int
     overlap: int
+    nested: float = 1.0  # share of a box in a larger one, above which it is no object of its own
 
     @classmethod
-    def of(cls, model, side: int, overlap: int) -> "Tiling":
+    def of(cls, model, side: int, overlap: int, nested: float = 1.0) -> "Tiling":
         """The tiling for a model. An overlap of 0 stands for the usual side of its objects.
 
         Raises:
             ValueError: there are no such tiles, or the model's objects nearly fill them.
         """
-        check(side, overlap)
+        check(side, overlap, nested)
         share = object_share(model)
         if share > LARGEST_SHARE:
             raise ValueError(
@@ -51,10 +52,10 @@ class Tiling(NamedTuple):
                 f"tile_overlap={overlap}, those at the borders of tiles may be missed or counted twice.",
                 file=sys.stderr,
             )
-        return cls(side, overlap or usual)
+        return cls(side, overlap or usual, nested)
 
 
-def check(side: int, overlap: int) -> None:
+def check(side: int, overlap: int, nested: float) -> None:
     """Refuses tiles that cannot be; with a side of 0 there are none, an overlap of 0 is chosen later."""
     require(
         side == 0 or SMALLEST_TILE <= side <= LONGEST,
@@ -67,6 +68,7 @@ def check(side: int, overlap: int) -> None:
         tile_overlap=overlap,
         tiles=side,
     )
+    require(0 < nested <= 1, "a tile_nested above 0 and at most 1", tile_nested=nested)
 
 
 def object_share(model) -> float:
@@ -102,7 +104,7 @@ def see_tiled(
     try:
         picture = read_picture(path, largest=LARGEST_TILED)
         height, width, _ = picture.shape
-        grid = Grid((height, width), *tiling)
+        grid = Grid((height, width), tiling.side, tiling.overlap)
         if len(grid) > MOST_TILES:
             raise ValueError(
                 f"Expected at most {MOST_TILES:,} tiles. Received: {path}, which takes {len(grid):,}"
@@ -113,6 +115,7 @@ def see_tiled(
     drawn = shrunk(picture, DRAWN)
     turned = np.invert if hides(drawn) else np.asarray
     found = merged(grid, objects_of(model, picture, grid, turned, batch_size))
+    found = without_nested(found, tiling.nested)
     of_picture = (found.tight if boxes == "tight" else found.boxes) / [height, width, height, width]
     warn_of_large(found, tiling, path)
     return Prediction(

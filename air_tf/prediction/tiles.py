@@ -9,7 +9,8 @@ belongs to the core of one tile, which ends in the middle of the overlap: that t
 around the point wholly, others see it too or see a piece of it. So a tile's objects count where their
 centre lies in its core, or so near to it that another tile may have seen the centre in the core. Of
 several boxes by which different tiles mean the same object, the one farthest inside its tile is kept.
-Two boxes from one tile are always two objects: the model has told them apart.
+Two boxes from one tile are two objects: the model has told them apart. Where it draws an object twice,
+`without_nested` keeps the larger of two boxes that lie in each other.
 
 With objects that do not overlap each other and are no larger than the overlap, each is found exactly
 once if a tile sees all that lie wholly in it, with every edge off by up to 8% of the object's side.
@@ -185,6 +186,34 @@ def merged(grid: Grid, objects: Objects) -> Objects:
     return found.part(np.lexsort(found.tight.T[1::-1]))
 
 
+def without_nested(objects: Objects, share: float) -> Objects:
+    """Those whose box does not lie, by more than `share` of its area, in a larger one."""
+    larger_first = np.argsort(-np.prod(_sides(objects.tight), axis=1), kind="stable")
+    ranked, kept = objects.tight[larger_first], np.ones(len(larger_first), bool)
+    first, second = _neighbours(ranked)
+    inside = _shared(ranked, first, second) > share * np.prod(_sides(ranked), axis=1)[second]
+    for larger, smaller in zip(first[inside].tolist(), second[inside].tolist()):
+        kept[smaller] &= not kept[larger]
+    return objects.part(np.sort(larger_first[kept]))
+
+
+def _neighbours(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of boxes `(M, 4)` that may meet, sorted, each with its first `(P,)` before its second."""
+    if len(boxes) < 2:
+        return np.zeros(0, int), np.zeros(0, int)
+    reach = np.hypot(*_sides(boxes).T).max() + 1e-9  # farther apart, boxes do not meet
+    pairs = np.sort(KDTree(_centres(boxes)).query_pairs(reach, output_type="ndarray"), axis=1)
+    first, second = pairs[np.lexsort(pairs.T[::-1])].T
+    return first, second
+
+
+def _shared(boxes: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The area that pairs of boxes have in common, `(P,)`."""
+    low = np.maximum(boxes[first, :2], boxes[second, :2])
+    high = np.minimum(boxes[first, 2:], boxes[second, 2:])
+    return np.prod(np.maximum(0, high - low), axis=1)
+
+
 def _twins(boxes: np.ndarray, tiles: np.ndarray, cut: np.ndarray) -> Iterator[tuple[int, list]]:
     """Boxes with all later ones, from other tiles, that may be the same object, likeliest first.
 
@@ -196,15 +225,11 @@ def _twins(boxes: np.ndarray, tiles: np.ndarray, cut: np.ndarray) -> Iterator[tu
     Yields:
         The number of a box, and (number, whether it is a piece) of each of the others.
     """
-    if not len(boxes):
-        return
     centres, sides = _centres(boxes), _sides(boxes)
-    reach = np.hypot(*sides.T).max() + 1e-9  # farther apart, boxes do not meet
-    pairs = np.sort(KDTree(centres).query_pairs(reach, output_type="ndarray"), axis=1)
-    first, second = pairs[tiles[pairs[:, 0]] != tiles[pairs[:, 1]]].T
-    low = np.maximum(boxes[first, :2], boxes[second, :2])
-    high = np.minimum(boxes[first, 2:], boxes[second, 2:])
-    both = np.prod(np.maximum(0, high - low), axis=1)
+    first, second = _neighbours(boxes)
+    others = tiles[first] != tiles[second]
+    first, second = first[others], second[others]
+    both = _shared(boxes, first, second)
     areas = np.prod(sides, axis=1)
     iou = both / (areas[first] + areas[second] - both)
     smaller = np.minimum(sides[first], sides[second])
