@@ -35,7 +35,7 @@ FLAGS = (
     "--image-size 40 40 --ground keep --invert no --background-resolution 3 --background-size 4 "
     "--max-objects 6 --glimpse-size 20 --rho 1e-6"
 )
-NESTED = 0.8  # of a box in a larger one: a large coin is often drawn twice, by a smaller disc upon it
+NESTED = 0.5  # of a box in a larger one: large coins are drawn twice, and none lies upon another
 HALVES = "left.png", "right.png"  # of two pictures with these names, the second is held out
 LIGHT, DARK, SMALLEST = 150, 30, 200  # levels of coins and of the ground; pixels of a coin
 
