@@ -10,7 +10,7 @@ from PIL import Image
 from air_tf import cli
 from air_tf.data.split import Split
 from air_tf.training import run_folder
-from experiments import generalisation, more_objects, omniglot, representation, runs
+from experiments import backgrounds, generalisation, more_objects, omniglot, representation, runs
 from experiments.digits import apart
 from experiments.records import Records
 from experiments.tables import markdown, spread
@@ -66,6 +66,25 @@ def test_more_objects(tmp_path, cache_dir):
     [cost, run] = quickly("more_objects", tmp_path, cache_dir, "more_objects.png", "two_digits.png")
     assert cost["max_objects"] == 1 and cost["megabytes"] > 0 and cost["ms_per_step"] > 0
     assert run["setting"] == "two_digits" and 0 <= run["count_accuracy"] <= 1
+
+
+@pytest.mark.slow
+def test_backgrounds(tmp_path, cache_dir):
+    [run] = quickly("backgrounds", tmp_path, cache_dir)
+    assert abs(run["swallowed"]) < 1 and 0 <= run["ground_error"] < 1 and 0 <= run["count_accuracy"] <= 1
+
+
+def test_what_a_background_swallows_of_objects():
+    random = np.random.default_rng(0)
+    y, x = np.meshgrid(np.arange(9), np.arange(8), indexing="ij")
+    ground = (0.1 + 0.03 * x + 0.01 * y)[None, ..., None] * [[[[1.0]]], [[[0.8]]]]
+    inside = random.random((2, 9, 8)) < 0.3
+    ink = inside[..., None] * random.uniform(0.2, 0.5, (2, 9, 8, 1))
+    for part, error in [(0, 0), (1, 0), (0.4, 0.05)]:
+        drawn = ground + part * ink + np.where(inside[..., None], 0, error)
+        assert backgrounds.swallowed(ground + ink, drawn, inside) == pytest.approx(
+            (part, error), abs=1e-9
+        )
 
 
 def test_bad_arguments_are_one_line(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,136 @@
+"""Whether a background swallows the objects: its capacity, how it begins, and the objects' warm start.
+
+    python -m experiments.backgrounds
+    python -m experiments.backgrounds --quick
+
+Digits on gradients (the cell `digits-large-gradient-over` of `experiments.robustness`), trained for
+fewer steps, with one thing changed at a time. A gradient is a plane, so the true ground under an object
+is known from the pixels around it. What is done is not done again. Writes results/backgrounds.{jsonl,md}.
+"""
+
+import itertools
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from air_tf import cli
+from air_tf.evaluation.evaluate import evaluate_fully
+from air_tf.training.run_folder import load_model
+from experiments.records import Records
+from experiments.robustness import scene_cells
+from experiments.runs import QUICK, Job, Run, SeedArguments, parse, records_of
+from experiments.tables import column, markdown, run_columns, spread, write
+
+CELL = "digits-large-gradient-over"
+STEPS = 1500
+SHOWN = 1000  # images whose backgrounds are looked at
+CHANGES = {  # what is changed, and its flags
+    "nothing (a code of 8 numbers, drawn on 6 x 6)": "",
+    "code of 2 numbers": " --background-size 2",
+    "code of 64 numbers": " --background-size 64",
+    "drawn on 3 x 3": " --background-resolution 3",
+    "drawn on 16 x 16": " --background-resolution 16",
+    "drawn on 64 x 64": " --background-resolution 0",
+    "drawn on 64 x 64, code of 64 numbers": " --background-resolution 0 --background-size 64",
+    "no warm start": " --warm-start-steps 0",
+    "warm start all the way": f" --warm-start-steps {STEPS}",
+    "one image behind all (mean)": " --background mean",
+    "none": " --background none",
+}
+
+
+def job_of(change: str, seed: int, arguments: SeedArguments) -> Job:
+    [cell] = [cell for cell in scene_cells() if cell.name == CELL]
+    flags = f"{cell.flags} --steps {STEPS}{CHANGES[change]} --digits {arguments.digits} --seed {seed}"
+    number = [*CHANGES].index(change)
+    run = Run(f"backgrounds-{number}-seed{seed}", flags + f" {QUICK}" * arguments.quick)
+    return Job(run, {"change": change, "seed": seed}, partial(score, run, arguments))
+
+
+def score(run: Run, arguments: SeedArguments, folder: Path, metrics: dict) -> dict:
+    """What is found in held-out images, and what the background holds of the objects."""
+    model = load_model(folder)
+    config = cli.parse_run([*run.flags.split(), "--cache-dir", str(arguments.cache_dir)])
+    dataset = config.data.load()
+    split = dataset.splits["test"]
+    scene, found = evaluate_fully(model, split, partial(dataset.segments, "test"))
+    shown = split[:SHOWN]
+    objects = dataset.masks("test", shown).any(axis=1)
+    drawn = np.asarray(scene.backgrounds[: len(shown)])
+    part, error = swallowed(shown.float_images(), drawn, objects)
+    names = "count_accuracy", "tight_ap50", "pixel_mse", "elbo"
+    return {name: found[name] for name in names} | {"swallowed": part, "ground_error": error}
+
+
+def swallowed(images: np.ndarray, backgrounds: np.ndarray, objects: np.ndarray) -> tuple[float, float]:
+    """The part of the objects that the background holds, and how far it is from the ground elsewhere.
+
+    Args:
+        images: `(S, H, W, C)`, in [0, 1], whose grounds are planes.
+        backgrounds: what the model drew behind the objects, likewise.
+        objects: `(S, H, W)`, which pixels have an object.
+
+    Returns:
+        The slope, by least squares, of (background - ground) in (image - ground) over the pixels of all
+        objects: 0 where the background is the ground, 1 where it is the image. The root of the mean
+        squared difference of background and ground over the other pixels, from 0 to 1.
+    """
+    height, width = objects.shape[1:]
+    y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    plane = np.stack([np.ones_like(x), x, y], axis=-1).astype(float)
+    of_objects, of_ground = [], []
+    for image, background, inside in zip(images, backgrounds, objects):
+        fitted, *_ = np.linalg.lstsq(plane[~inside], image[~inside], rcond=None)
+        ground = plane @ fitted
+        of_objects.append(np.stack([(image - ground)[inside], (background - ground)[inside]]))
+        of_ground.append(np.square(background - ground)[~inside].mean())
+    ink, held = np.concatenate(of_objects, axis=1)
+    return float((held * ink).sum() / np.square(ink).sum()), float(np.sqrt(np.mean(of_ground)))
+
+
+def lines(rows: list[dict]) -> list[dict[str, str]]:
+    """The table: least, median and greatest over the seeds of each change."""
+    result = []
+    for change in dict.fromkeys(r["change"] for r in rows):
+        of_it = [r for r in rows if r["change"] == change]
+        result.append({
+            "changed": change,
+            "objects in the background": spread(column(of_it, "swallowed"), ".0%"),
+            "error of the ground": spread(column(of_it, "ground_error"), ".3f"),
+            "count accuracy": spread(column(of_it, "count_accuracy"), ".1%"),
+            "box AP at 0.5": spread(column(of_it, "tight_ap50"), ".2f"),
+            "ELBO (nats)": spread(column(of_it, "elbo"), ".0f"),
+            **run_columns(of_it),
+        })  # fmt: skip
+    return result
+
+
+def write_results(rows: list[dict], folder: Path) -> None:
+    text = (
+        "`python -m experiments.backgrounds`: each row is its command, with a seed each, evaluated on "
+        "images of held-out digits. Least / median / greatest over seeds, of two both. Objects in the "
+        "background: the part of their contrast that the background holds, in the first "
+        f"{SHOWN:,} images. Error of the ground: root mean square where there is no object; white is 1."
+        "\n\n"
+    )
+    write("backgrounds", folder, text + markdown(lines(rows)))
+
+
+def main() -> None:
+    arguments = parse(SeedArguments)
+    records = Records(arguments.results_dir / "backgrounds.jsonl")
+    changes = [*CHANGES][:1] if arguments.quick else [*CHANGES]
+    jobs = [
+        job_of(change, seed, arguments)
+        for seed, change in itertools.product(range(arguments.seeds), changes)
+    ]
+    for rows in records_of(jobs, records, arguments):
+        write_results(rows, arguments.results_dir)
+    table = arguments.results_dir / "backgrounds.md"
+    print(table.read_text() if table.exists() else "No run is done yet.")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
