@@ -5,7 +5,9 @@
 
 Digits on gradients (the cell `digits-large-gradient-over` of `experiments.robustness`), trained for
 fewer steps, with one thing changed at a time. A gradient is a plane, so the true ground under an object
-is known from the pixels around it. What is done is not done again. Writes results/backgrounds.{jsonl,md}.
+is known from the pixels around it. What is done is not done again.
+
+Writes results/backgrounds.{jsonl,md}.
 """
 
 import itertools
