@@ -62,7 +62,7 @@ MULTI_DSPRITES = replaced(
 )
 # For any data set: they leave the images as they are
 FEW_OBJECTS = replaced(MULTI_MNIST, **(_SMALL | {"max_objects": 4}))
-MANY_OBJECTS = replaced(MULTI_MNIST, **(_SMALL | {"max_objects": 10, "steps": 8000}))
+MANY_OBJECTS = replaced(MULTI_MNIST, **(_SMALL | {"max_objects": 10, "steps": 4000}))
 PHOTOGRAPHS = replaced(MANY_OBJECTS, background="vae", composition="over")
 PRESETS = {
     "multi_mnist": MULTI_MNIST, "omniglot": OMNIGLOT, "extrapolation": EXTRAPOLATION,

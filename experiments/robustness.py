@@ -40,6 +40,8 @@ PART = 500  # images whose masks are drawn at a time
 WINDOW_SIDE = 1.1  # sides of an object that a glimpse's window has
 LEAST_DEVIATION = 1 / 15  # of the scale's prior, as a part of its mean
 SIZES = {"small": (9, 14), "large": (14, 22)}  # sides of objects on 64 x 64, in pixels
+# A code that need not say how an object is turned draws it whole; else a second one repairs the first
+TURNED_MODEL = "--where rotated --hidden-units 500 --rho 0.0001"
 GROUNDS = {  # flags of the data, flags of the model
     "black": ("--ground flat --ground-range 0 0", ""),
     "gradient": ("--ground gradient", " --background vae"),
@@ -104,9 +106,10 @@ def scene_cells() -> list[Cell]:
         name = f"{things}-{size}-{ground}-{composition}"
         cells.append(Cell(things, f"{shortest} to {longest}", ground, composition, flags, name))
     black = "--ground flat --ground-range 0 0 --paste add"
-    turned = f"{SCENES} {black} --side-range 14 26 --rotation-range -45 45"
-    cells.append(Cell("turned digits", "14 to 26", "black", "add", turned + scale_prior(64, 14, 26),
-                      "turned"))  # fmt: skip
+    turned = f"{SCENES} {black} --side-range 14 26 --rotation-range -45 45{scale_prior(64, 14, 26)}"
+    for overlap in "ink", "any":  # ink: as far apart as those of multi-MNIST
+        flags = f"{turned} --overlap {overlap} {TURNED_MODEL}"
+        cells.append(Cell("turned digits", "14 to 26", "black", "add", flags, f"turned-{overlap}"))
     counts = " ".join(map(str, range(21)))
     many = (
         f"--preset many_objects --dataset scenes {black} --canvas-size 128 --object-counts {counts} "
