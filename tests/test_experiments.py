@@ -74,6 +74,12 @@ def test_backgrounds(tmp_path, cache_dir):
     assert abs(run["swallowed"]) < 1 and 0 <= run["ground_error"] < 1 and 0 <= run["count_accuracy"] <= 1
 
 
+@pytest.mark.slow
+def test_blobs(tmp_path, cache_dir):
+    [run] = quickly("blobs", tmp_path, cache_dir)
+    assert 0 <= run["count_accuracy"] <= 1 and run["count_error"] >= 0 and 0 < run["probability"] <= 1
+
+
 def test_what_a_background_swallows_of_objects():
     random = np.random.default_rng(0)
     y, x = np.meshgrid(np.arange(9), np.arange(8), indexing="ij")
