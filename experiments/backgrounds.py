@@ -26,7 +26,7 @@ from experiments.runs import QUICK, Job, Run, SeedArguments, parse, records_of
 from experiments.tables import column, markdown, run_columns, spread, write
 
 CELL = "digits-large-gradient-over"
-STEPS = 1500
+STEPS = 1000
 SHOWN = 1000  # images whose backgrounds are looked at
 CHANGES = {  # what is changed, and its flags
     "nothing (a code of 8 numbers, drawn on 6 x 6)": "",
