@@ -88,8 +88,8 @@ def write_results(rows: list[dict], folder: Path) -> None:
     text = (
         "`python -m experiments.blobs`: its command with `--images FOLDER`, with a seed each, on 1,000 "
         "pictures of `examples.blobs`, of which a tenth is held out. Evaluated on 1,000 others "
-        "(`python -m examples.blobs --seed 1`). Least / median / greatest over seeds, of two both; minutes "
-        "with whatever else the machine had to do.\n\n"
+        "(`python -m examples.blobs --seed 1`). Least / median / greatest over seeds, of two both; "
+        "minutes with whatever else the machine had to do.\n\n"
     )
     write("blobs", folder, text + markdown(lines(rows)))
 
