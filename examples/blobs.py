@@ -97,12 +97,8 @@ def places(config: Blobs, random: np.random.Generator) -> list[tuple[float, floa
     return found
 
 
-def main() -> None:
-    config = tyro.cli(Blobs)
-    least, greatest = config.radii
-    fits = 0 < least <= greatest and config.most * (4 * greatest) ** 2 <= config.size**2 * 1.2
-    if config.images < 1 or config.most < 0 or not fits or not 0 <= config.touching <= 1:
-        raise ValueError(f"Expected pictures with room for their blobs. Received: {config}.")
+def draw_folder(config: Blobs) -> None:
+    """Draws the pictures and their labels into a new folder."""
     config.out.mkdir(parents=True)
     random = np.random.default_rng(config.seed)
     boxes_of = {}
@@ -110,6 +106,15 @@ def main() -> None:
         picture, boxes_of[f"{i:05}.jpg"] = draw_blobs(config, random)
         picture.save(config.out / f"{i:05}.jpg", quality=85)
     write_labels(config.out, boxes_of, (config.size, config.size), "blob")
+
+
+def main() -> None:
+    config = tyro.cli(Blobs)
+    least, greatest = config.radii
+    fits = 0 < least <= greatest and config.most * (4 * greatest) ** 2 <= config.size**2 * 1.2
+    if config.images < 1 or config.most < 0 or not fits or not 0 <= config.touching <= 1:
+        raise ValueError(f"Expected pictures with room for their blobs. Received: {config}.")
+    draw_folder(config)
     print(f"In {config.out}: {config.images:,} pictures, counts.csv, boxes.json.")
 
 

@@ -10,6 +10,7 @@ Writes results/blobs.{jsonl,md}.
 """
 
 import csv
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,8 @@ import numpy as np
 
 from air_tf import cli
 from air_tf.commands import predict
-from air_tf.data.labels import write_labels
 from air_tf.prediction.job import PredictConfig
-from examples.blobs import Blobs, draw_blobs
+from examples.blobs import Blobs, draw_folder
 from experiments.records import Records
 from experiments.runs import QUICK_MODEL, Job, Run, SeedArguments, parse, records_of
 from experiments.tables import column, markdown, run_columns, spread, write
@@ -35,14 +35,9 @@ def folders(arguments: SeedArguments) -> dict[str, Path]:
     found = {}
     for name, seed in SEEDS.items():
         found[name] = arguments.runs_dir.resolve() / f"blobs-{name}-{images}"
-        config, random, boxes_of = Blobs(images=images), np.random.default_rng(seed), {}
-        if (found[name] / "counts.csv").exists():
-            continue
-        found[name].mkdir(parents=True, exist_ok=True)
-        for i in range(images):
-            picture, boxes_of[f"{i:05}.jpg"] = draw_blobs(config, random)
-            picture.save(found[name] / f"{i:05}.jpg", quality=85)
-        write_labels(found[name], boxes_of, (config.size, config.size), "blob")
+        if not (found[name] / "counts.csv").exists():
+            shutil.rmtree(found[name], ignore_errors=True)  # what was left half done
+            draw_folder(Blobs(out=found[name], images=images, seed=seed))
     return found
 
 
