@@ -22,7 +22,7 @@ from air_tf.evaluation.evaluate import evaluate_fully
 from air_tf.training.run_folder import load_model
 from experiments.records import Records
 from experiments.robustness import scene_cells
-from experiments.runs import QUICK, Job, Run, SeedArguments, parse, records_of
+from experiments.runs import QUICK, Job, Run, SeedArguments, carry_out, parse
 from experiments.tables import column, markdown, run_columns, spread, write
 
 CELL = "digits-large-gradient-over"
@@ -128,10 +128,7 @@ def main() -> None:
         job_of(change, seed, arguments)
         for seed, change in itertools.product(range(arguments.seeds), changes)
     ]
-    for rows in records_of(jobs, records, arguments):
-        write_results(rows, arguments.results_dir)
-    table = arguments.results_dir / "backgrounds.md"
-    print(table.read_text() if table.exists() else "No run is done yet.")
+    carry_out("backgrounds", jobs, records, arguments, write_results)
 
 
 if __name__ == "__main__":

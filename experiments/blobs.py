@@ -22,7 +22,7 @@ from air_tf.commands import predict
 from air_tf.prediction.job import PredictConfig
 from examples.blobs import Blobs, draw_folder
 from experiments.records import Records
-from experiments.runs import QUICK_MODEL, Job, Run, SeedArguments, parse, records_of
+from experiments.runs import QUICK_MODEL, Job, Run, SeedArguments, carry_out, parse
 from experiments.tables import column, markdown, run_columns, spread, write
 
 SEEDS = {"train": 0, "test": 1}  # of the pictures
@@ -93,10 +93,7 @@ def main() -> None:
     arguments = parse(SeedArguments)
     records, pictures = Records(arguments.results_dir / "blobs.jsonl"), folders(arguments)
     jobs = [job_of(seed, pictures, arguments) for seed in range(arguments.seeds)]
-    for rows in records_of(jobs, records, arguments):
-        write_results(rows, arguments.results_dir)
-    table = arguments.results_dir / "blobs.md"
-    print(table.read_text() if table.exists() else "No run is done yet.")
+    carry_out("blobs", jobs, records, arguments, write_results)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from air_tf.evaluation.evaluate import evaluate_fully
 from air_tf.parts import flat
 from air_tf.training.run_folder import load_model
 from experiments.records import Records
-from experiments.runs import QUICK, Job, Run, SeedArguments, parse, records_of
+from experiments.runs import QUICK, Job, Run, SeedArguments, carry_out, parse
 from experiments.tables import column, markdown, run_columns, spread, write
 
 SCENES = "--preset few_objects --dataset scenes --max-objects 3"
@@ -253,10 +253,7 @@ def jobs_of(records: Records, arguments: RobustnessArguments) -> list[Job]:
 def main() -> None:
     arguments = parse(RobustnessArguments)
     records = Records(arguments.results_dir / "robustness.jsonl")
-    for rows in records_of(jobs_of(records, arguments), records, arguments):
-        write_results(rows, arguments.results_dir)
-    table = arguments.results_dir / "robustness.md"
-    print(table.read_text() if table.exists() else "No run is done yet.")
+    carry_out("robustness", jobs_of(records, arguments), records, arguments, write_results)
 
 
 if __name__ == "__main__":

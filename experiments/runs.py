@@ -177,3 +177,17 @@ def records_of(jobs: list[Job], records: Records, arguments: Arguments) -> Itera
         if known[i] is None and in_time(arguments):
             known[i] = records.add(measure(job, arguments))
             yield [record for record in known if record]
+
+
+def carry_out(
+    name: str,
+    jobs: list[Job],
+    records: Records,
+    arguments: Arguments,
+    write_results: Callable[[list[dict], Path], None],
+) -> None:
+    """Measures the jobs that have no record yet, writes the results after each, and prints NAME.md."""
+    for rows in records_of(jobs, records, arguments):
+        write_results(rows, arguments.results_dir)
+    table = arguments.results_dir / f"{name}.md"
+    print(table.read_text() if table.exists() else "No run is done yet.")
