@@ -21,7 +21,7 @@ from air_tf import cli
 from air_tf.evaluation.evaluate import evaluate_fully
 from air_tf.training.run_folder import load_model
 from experiments.records import Records
-from experiments.robustness import scene_cells
+from experiments.robustness import cells_by_name
 from experiments.runs import QUICK, Job, Run, SeedArguments, carry_out, parse
 from experiments.tables import column, markdown, run_columns, spread, write
 
@@ -44,8 +44,8 @@ CHANGES = {  # what is changed, and its flags
 
 
 def job_of(change: str, seed: int, arguments: SeedArguments) -> Job:
-    [cell] = [cell for cell in scene_cells() if cell.name == CELL]
-    flags = f"{cell.flags} --steps {STEPS}{CHANGES[change]} --digits {arguments.digits} --seed {seed}"
+    of_cell = f"{cells_by_name()[CELL].flags} --steps {STEPS}"
+    flags = f"{of_cell}{CHANGES[change]} --digits {arguments.digits} --seed {seed}"
     number = [*CHANGES].index(change)
     run = Run(f"backgrounds-{number}-seed{seed}", flags + f" {QUICK}" * arguments.quick)
     return Job(run, {"change": change, "seed": seed}, partial(score, run, arguments))

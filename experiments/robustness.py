@@ -13,6 +13,7 @@ Writes results/robustness.{jsonl,md,png}, and a picture of each cell in results/
 import dataclasses
 import itertools
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +42,7 @@ WINDOW_SIDE = 1.1  # sides of an object that a glimpse's window has
 LEAST_DEVIATION = 1 / 15  # of the scale's prior, as a part of its mean
 SIZES = {"small": (9, 14), "large": (14, 22)}  # sides of objects on 64 x 64, in pixels
 # A code that need not say how an object is turned draws it whole; else a second one repairs the first
-TURNED_MODEL = "--where rotated --hidden-units 500 --rho 0.0001"
+TURNED_MODEL = " --where rotated --hidden-units 500 --rho 0.0001"
 GROUNDS = {  # flags of the data, flags of the model
     "black": ("--ground flat --ground-range 0 0", ""),
     "gradient": ("--ground gradient", " --background vae"),
@@ -107,8 +108,9 @@ def scene_cells() -> list[Cell]:
         cells.append(Cell(things, f"{shortest} to {longest}", ground, composition, flags, name))
     black = "--ground flat --ground-range 0 0 --paste add"
     turned = f"{SCENES} {black} --side-range 14 26 --rotation-range -45 45{scale_prior(64, 14, 26)}"
-    for overlap in "ink", "any":  # ink: as far apart as those of multi-MNIST
-        flags = f"{turned} --overlap {overlap} {TURNED_MODEL}"
+    # ink: as far apart as those of multi-MNIST. any: with the model that draws upright digits
+    for overlap, model in ("ink", TURNED_MODEL), ("any", ""):
+        flags = f"{turned} --overlap {overlap}{model}"
         cells.append(Cell("turned digits", "14 to 26", "black", "add", flags, f"turned-{overlap}"))
     counts = " ".join(map(str, range(21)))
     many = (
@@ -121,12 +123,22 @@ def scene_cells() -> list[Cell]:
     return cells
 
 
-def job_of(cell: Cell, seed: int, arguments: SeedArguments) -> Job:
+def cells_by_name() -> dict[str, Cell]:
+    """All of them."""
+    return {cell.name: cell for cell in published_cells() + scene_cells()}
+
+
+def run_of(name: str, cell: Cell, seed: int, arguments: SeedArguments) -> Run:
+    """The cell's run."""
     of_digits = "digits" in cell.objects
     flags = f"{cell.flags}{f' --digits {arguments.digits}' * of_digits} --seed {seed}"
     flags += f" {QUICK}" * arguments.quick
     place = ("--photographs", str(photographs())) if cell.ground == "photographs" else ()
-    run = Run(f"robustness-{cell.name}-seed{seed}", flags, place)
+    return Run(f"{name}-{cell.name}-seed{seed}", flags, place)
+
+
+def job_of(cell: Cell, seed: int, arguments: SeedArguments) -> Job:
+    run = run_of("robustness", cell, seed, arguments)
     picture = arguments.results_dir / "robustness" / f"{cell.name}.png" if seed == 0 else None
     fields = {**cell._asdict(), "seed": seed}
     fields.pop("flags")
@@ -229,20 +241,24 @@ def write_results(rows: list[dict], folder: Path) -> None:
     write("robustness", folder, text + markdown(lines(rows)), figure_of(rows))
 
 
-def jobs_of(records: Records, arguments: RobustnessArguments) -> list[Job]:
-    """The runs that are asked for, seed by seed, and those that are done already.
+def asked_for(asked: tuple[str, ...], names: Iterable[str]) -> Iterable[str]:
+    """The cells that are asked for, or all.
 
     Raises:
         ValueError: there is no cell of a name that is asked for.
     """
-    cells = published_cells() + scene_cells()
-    names = {cell.name for cell in cells}
-    if unknown := sorted({*arguments.cells} - names):
+    if unknown := [name for name in asked if name not in names]:
         raise ValueError(f"Expected cells among {', '.join(sorted(names))}. Received: {unknown[0]}.")
-    asked = QUICK_CELLS if arguments.quick else arguments.cells or names
+    return asked or names
+
+
+def jobs_of(records: Records, arguments: RobustnessArguments) -> list[Job]:
+    """The runs that are asked for, seed by seed, and those that are done already."""
+    cells = cells_by_name()
+    asked = QUICK_CELLS if arguments.quick else asked_for(arguments.cells, cells)
     more = {} if arguments.quick else SEEDS
     jobs = []
-    for seed, cell in itertools.product(range(max([arguments.seeds, *more.values()])), cells):
+    for seed, cell in itertools.product(range(max([arguments.seeds, *more.values()])), cells.values()):
         if seed < max(arguments.seeds, more.get(cell.name, 0)):
             job = job_of(cell, seed, arguments)
             if cell.name in asked or job.run.name in records.by_name:

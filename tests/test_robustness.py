@@ -13,10 +13,6 @@ from experiments.records import Records
 from tests.conftest import run_eagerly
 
 
-def cells():
-    return robustness.published_cells() + robustness.scene_cells()
-
-
 @pytest.mark.slow
 def test_robustness(tmp_path, cache_dir, monkeypatch):
     flags = ["--quick", "--runs-dir", str(tmp_path), "--cache-dir", str(cache_dir)]
@@ -34,14 +30,15 @@ def test_robustness(tmp_path, cache_dir, monkeypatch):
 
 
 def test_cells_differ_and_cover_the_grid():
-    names = [cell.name for cell in cells()]
-    assert len({*names}) == len(names) and {*robustness.QUICK_CELLS} < {*names}
+    cells = robustness.published_cells() + robustness.scene_cells()
+    assert len(robustness.cells_by_name()) == len(cells)
+    assert {*robustness.QUICK_CELLS} < {*robustness.cells_by_name()}
     grid = {(c.objects, c.size, c.ground, c.composition) for c in robustness.scene_cells()[:-3]}
     assert len(grid) == 2 * 2 * 5 * 2
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", cells(), ids=lambda cell: cell.name)
+@pytest.mark.parametrize("cell", robustness.cells_by_name().values(), ids=lambda cell: cell.name)
 def test_flags_of_each_cell_are_understood(cell):
     place = ["--photographs", str(robustness.photographs())] * (cell.ground == "photographs")
     config = cli.parse_run([*cell.flags.split(), *place])
