@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import filelock
 
+from air_tf.json_files import write_json
 from air_tf.paths import shown
-from air_tf.training.run_folder import write_json
 from air_tf.validation import read_json
 
 OWN, MANIFEST, UNFINISHED = ".air_tf", "manifest.json", "unfinished"

@@ -23,10 +23,10 @@ import psutil
 import tyro
 
 from air_tf import cli
+from air_tf.json_files import write_json
 from air_tf.serving.remote import RemoteModel
 from air_tf.serving.served import PRETRAINED, ServedModel
 from air_tf.serving.versions import newest_version
-from air_tf.training.run_folder import write_json
 
 ROOT = Path(__file__).parents[1]
 BATCH, ROUNDS, SINGLES = 64, 100, 300

@@ -25,9 +25,9 @@ from air_tf import cli
 from air_tf.commands import predict
 from air_tf.evaluation.metrics import average_precision
 from air_tf.extras import extra
+from air_tf.json_files import write_json
 from air_tf.prediction.job import PredictConfig
 from air_tf.training.loop import train
-from air_tf.training.run_folder import write_json
 
 CROP = 90  # pixels: about two coins
 FLAGS = (

@@ -26,7 +26,7 @@ from air_tf.evaluation.evaluate import infer_all
 from air_tf.training.run_folder import load_model
 from experiments.digits import apart, held_out_digits
 from experiments.records import Records
-from experiments.runs import Job, SeedArguments, parse, records_of, run_on_digits
+from experiments.runs import Job, SeedArguments, carry_out, parse, run_on_digits
 from experiments.tables import column, markdown, run_columns, save, spread, write
 
 TASKS = {"extrapolation": 3, "interpolation": 2}  # the count that training does not show
@@ -111,14 +111,12 @@ def write_results(rows: list[dict], folder: Path) -> None:
 
 
 def main() -> None:
-    arguments, rows = parse(SeedArguments), []
+    arguments = parse(SeedArguments)
+    records = Records(arguments.results_dir / "generalisation.jsonl")
     tasks = [*TASKS][: 1 if arguments.quick else None]
     settings = itertools.product(range(arguments.seeds), tasks, MODELS)
     jobs = [job_of(task, model, seed, arguments) for seed, task, model in settings]
-    for rows in records_of(jobs, Records(arguments.results_dir / "generalisation.jsonl"), arguments):
-        write_results(rows, arguments.results_dir)
-    if rows:
-        print(markdown(lines(rows)))
+    carry_out("generalisation", jobs, records, arguments, write_results)
 
 
 if __name__ == "__main__":

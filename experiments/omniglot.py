@@ -27,7 +27,7 @@ from air_tf.evaluation.evaluate import infer_all
 from air_tf.presets import OMNIGLOT
 from air_tf.training.run_folder import load_model
 from experiments.records import Records
-from experiments.runs import QUICK_MODEL, Job, Run, SeedArguments, parse, records_of
+from experiments.runs import QUICK_MODEL, Job, Run, SeedArguments, carry_out, parse
 from experiments.tables import column, markdown, run_columns, save, spread, write
 
 MOST_STROKES = 6
@@ -100,7 +100,7 @@ def figure_of(rows: list[dict]) -> Figure:
     return figure
 
 
-def write_results(rows: list[dict], what: str, folder: Path) -> None:
+def write_results(what: str, rows: list[dict], folder: Path) -> None:
     text = (
         "`python -m experiments.omniglot`: each row is its command, with a seed each and this command's "
         f"`--omniglot`, evaluated on the alphabets held out. {what} Pixel scale "
@@ -112,7 +112,8 @@ def write_results(rows: list[dict], what: str, folder: Path) -> None:
 
 
 def main() -> None:
-    arguments, rows = parse(Arguments), []
+    arguments = parse(Arguments)
+    records = Records(arguments.results_dir / "omniglot.jsonl")
     omniglot = arguments.omniglot
     if arguments.quick and not omniglot:
         omniglot = str(made_up(arguments.runs_dir / "drawings"))
@@ -131,10 +132,7 @@ def main() -> None:
             picture = arguments.results_dir / "omniglot_parts.png" if pictured else None
             scored = partial(score, dataset.splits["test"], picture)
             jobs.append(Job(run, {"strokes": strokes, "seed": seed}, scored))
-    for rows in records_of(jobs, Records(arguments.results_dir / "omniglot.jsonl"), arguments):
-        write_results(rows, what, arguments.results_dir)
-    if rows:
-        print(markdown(lines(rows)))
+    carry_out("omniglot", jobs, records, arguments, partial(write_results, what))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pydantic
 
 from air_tf import validation
-from air_tf.training.run_folder import json_text, read_json
+from air_tf.json_files import json_text, read_json
 
 
 class Record(pydantic.BaseModel, extra="allow", strict=True):

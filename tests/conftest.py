@@ -225,13 +225,3 @@ def short_run(run_script, tmp_path_factory):
         done = run_script("train.py", "--runs-dir", runs, "--name", "short", *SHORT_RUN)
     assert done.returncode == 0, done.stderr
     return runs / "short", done.stdout
-
-
-@pytest.fixture(scope="session")
-def trained(run_script, tmp_path_factory):
-    """A run of the default model that learns to count, and what it printed: takes a minute."""
-    runs = tmp_path_factory.mktemp("runs")
-    flags = ["--steps", 1500, "--warm-start-steps", 500, "--evaluate-every", 750]
-    done = run_script("train.py", "--runs-dir", runs, "--name", "trained", *flags)
-    assert done.returncode == 0, done.stderr
-    return runs / "trained", done.stdout

@@ -212,7 +212,7 @@ def test_the_docker_command_names_what_was_written(exports):
 def test_the_benchmark_finds_every_request_answered(exports, tmp_path):
     from tests.conftest import REPOSITORY
 
-    command = [sys.executable, "-m", "benchmarks.serving", "--saved-model", exports, "--seconds", "5"]
+    command = [sys.executable, "-m", "benchmarks.serving", "--saved-model", exports, "--seconds", "2"]
     command += ["--out", tmp_path / "serving.json", "--no-page"]
     done = subprocess.run([*map(str, command)], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,8 @@ import tensorflow as tf
 from air_tf import replaced
 from air_tf.config import Config, RunConfig
 from air_tf.data.multi_mnist import MultiMNISTSettings
-from air_tf.training import run_folder
+from air_tf.json_files import write_json
+from air_tf.training import checkpoints, run_folder
 
 FINGERPRINT = "digits"
 
@@ -128,22 +129,22 @@ def test_a_folder_that_was_moved_or_replaced_is_noticed(tmp_path):
 
 
 def test_what_was_left_of_unfinished_checkpoints_is_removed(tmp_path):
-    checkpoints = tmp_path / "checkpoints"
-    (checkpoints / "step-20_temp").mkdir(parents=True)
-    (checkpoints / "step-20_temp" / "part-00000-of-00001.data").write_bytes(b"half")
+    kept = tmp_path / "checkpoints"
+    (kept / "step-20_temp").mkdir(parents=True)
+    (kept / "step-20_temp" / "part-00000-of-00001.data").write_bytes(b"half")
     for name in ("step-10.index", "step-10.data-00000-of-00001", "step-15.data-00000-of-00001"):
-        (checkpoints / name).write_bytes(b"")
-    (checkpoints / "notes.txt").write_text("mine")
-    run_folder.remove_unfinished(tmp_path)
+        (kept / name).write_bytes(b"")
+    (kept / "notes.txt").write_text("mine")
+    checkpoints.remove_unfinished(tmp_path)
     left = {"step-10.index", "step-10.data-00000-of-00001", "notes.txt"}
-    assert {path.name for path in checkpoints.iterdir()} == left
+    assert {path.name for path in kept.iterdir()} == left
 
 
 def test_names_that_are_no_checkpoints_are_passed_over(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     for name in ("step-7", "step-x", "step-", "step-1e3", "step-" + "9" * 50):
         (tmp_path / "checkpoints" / f"{name}.index").write_bytes(b"")
-    assert run_folder.checkpoint_steps(tmp_path) == [7]
+    assert checkpoints.steps(tmp_path) == [7]
 
 
 EVALUATED = {"step": 5, "seconds": 1.0, "count_accuracy": 0.5, "count_accuracy_by_count": {"0": 1.0}}
@@ -172,7 +173,7 @@ def test_damaged_lines_of_the_history_are_passed_over(tmp_path, damaged):
 
 def test_what_json_does_not_know_is_written_as_null(tmp_path):
     values = {"a": float("inf"), "b": [float("nan"), 1.5, (2, float("-inf"))], "c": {"d": float("nan")}}
-    run_folder.write_json(values, tmp_path / "x.json")
+    write_json(values, tmp_path / "x.json")
     read = json.loads((tmp_path / "x.json").read_text(), parse_constant=pytest.fail)
     assert read == {"a": None, "b": [None, 1.5, [2, None]], "c": {"d": None}}
 

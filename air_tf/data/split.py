@@ -114,7 +114,10 @@ def batches(
         return as_float(make(element // len(replicas), replicas.start + element % len(replicas)))
 
     elements = tf.data.Dataset.range(start * len(replicas), stop * len(replicas))
-    return elements.map(batch).prefetch(2)
+    options = tf.data.Options()
+    # there is nothing to tune, and the thread that does it holds up the end of a process by up to a minute
+    options.autotune.enabled = False
+    return elements.map(batch).prefetch(2).with_options(options)
 
 
 def _shuffled(images: np.ndarray, seed: int, batch_size: int, share: int):

@@ -10,9 +10,10 @@ from air_tf.data import DatasetSettings
 from air_tf.data.base import Dataset
 from air_tf.data.multi_mnist import MultiMNISTSettings
 from air_tf.evaluation.evaluate import check_images_fit, evaluate_fully, importance_bounds
+from air_tf.json_files import write_json
 from air_tf.paths import as_text
 from air_tf.serving.predictor import Predictor
-from air_tf.training.run_folder import read_history, write_json
+from air_tf.training.run_folder import read_history
 
 MOST_IMPORTANCE_SAMPLES = 1_000_000  # per image
 

@@ -26,10 +26,10 @@ from air_tf import drawing
 from air_tf.air import AIR
 from air_tf.folders import PROGRESS, RESULT
 from air_tf.image_files import as_png, hides_from, read_picture, shrunk
+from air_tf.json_files import json_text
 from air_tf.paths import as_text, shown
 from air_tf.prediction.tables import Prediction, parsed, picture_name, write_tables
 from air_tf.prediction.tiled import Tiling, see_tiled
-from air_tf.training.run_folder import json_text
 
 LARGEST_BATCH = 512  # pictures, of up to 3 MB each
 Seen = tuple[Prediction, np.ndarray | None]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from air_tf.folders import PROGRESS
+from air_tf.json_files import json_text
 from air_tf.paths import shown
-from air_tf.training.run_folder import json_text
 from air_tf.validation import parse_json
 
 LONGEST_NAME = 255  # bytes of a file's name

@@ -20,10 +20,11 @@ from air_tf.data.split import Split, check_batch_size
 from air_tf.evaluation import metrics, verdict
 from air_tf.evaluation.evaluate import evaluate, infer_all
 from air_tf.evaluation.glimpses import glimpses_and_recons
+from air_tf.json_files import write_json
 from air_tf.model.where import ScaleShiftSettings
 from air_tf.parts import flat, replaced
 from air_tf.paths import expand, shown
-from air_tf.training import run_folder
+from air_tf.training import checkpoints, run_folder
 from air_tf.training.trainer import Trainer, is_chief, make_strategy
 
 SAMPLE_IMAGES = 12  # shown in samples.png and TensorBoard
@@ -82,7 +83,7 @@ def train(config: Config) -> tuple[Path, dict]:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         resume = config.run.resume and run_folder.folder_to_resume(config)
         config_text = run_folder.write_config(config, dataset.fingerprint, folder)
-        if resume and run_folder.restore(trainer.checkpoint, resume):
+        if resume and checkpoints.restore(trainer.checkpoint, resume):
             print(f"Going on from step {trainer.step:,} of {folder}.", flush=True)
         else:
             if source is not None:
@@ -111,7 +112,7 @@ def train(config: Config) -> tuple[Path, dict]:
         behind = model.background.background != "none"
         picture = drawing.samples_picture(rows, model.image_shape[1], behind)
         picture.save(folder / "samples.png")
-        run_folder.write_json(results, folder / "metrics.json")
+        write_json(results, folder / "metrics.json")
         return folder, results
 
 
@@ -122,7 +123,7 @@ def source_model(config: Config) -> AIR | None:
         ValueError: it is neither a preset nor a run, or takes images of another size.
     """
     place, resume = config.training.init_from, config.run.resume
-    if not place or (resume and run_folder.checkpoint_steps(run_folder.folder_to_resume(config))):
+    if not place or (resume and checkpoints.steps(run_folder.folder_to_resume(config))):
         return None
     is_run = expand(place).is_dir() and not preset_folder.is_preset(expand(place))
     source = run_folder.load_model(place) if is_run else AIR.from_preset(place)

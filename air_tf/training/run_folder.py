@@ -1,4 +1,4 @@
-"""A run's folder: its config, its lock and its checkpoints.
+"""A run's folder: its config, its lock and its history.
 
 runs/NAME/{config.json, history.jsonl, metrics.json, samples.png, checkpoints/, events...}
 """
@@ -10,9 +10,7 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,10 +26,11 @@ from air_tf.air import AIR
 from air_tf.config import Config, ModelConfig, TrainingConfig
 from air_tf.data import DatasetSettings
 from air_tf.estimators.enumerate import WARM_START_SHARE
+from air_tf.json_files import json_text, write_json
 from air_tf.parts import flat, replaced
 from air_tf.paths import expand
+from air_tf.training import checkpoints
 
-CHECKPOINTS_KEPT = 3
 # Settings that a resumed run may change, besides where its data is: how long to train, how often to look
 FREE = {
     "steps", "steps_per_call", "evaluate_every", "evaluation_images", "checkpoint_every",
@@ -87,7 +86,7 @@ def opened(config: Config, fingerprint: str) -> Iterator[Path]:
     with held:
         if config.run.resume:
             check_same_config(config, fingerprint, folder)
-            remove_unfinished(folder)
+            checkpoints.remove_unfinished(folder)
         yield folder
 
 
@@ -191,17 +190,6 @@ def check_in_place(folder: Path, before: os.stat_result) -> None:
     )
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Removes what a killed process or a full disk left of checkpoints that were being written."""
-    checkpoints = folder / "checkpoints"
-    for leftover in checkpoints.glob("step-*_temp"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    whole = {f"step-{step}" for step in checkpoint_steps(folder)}
-    for part in checkpoints.glob("step-*.*"):
-        if part.name.partition(".")[0] not in whole:
-            part.unlink(missing_ok=True)
-
-
 def check_same_config(config: Config, fingerprint: str, folder: Path) -> None:
     """Raises ValueError with the first field in which the run's config is another one."""
     record = read_config(folder)
@@ -209,7 +197,7 @@ def check_same_config(config: Config, fingerprint: str, folder: Path) -> None:
         raise ValueError(
             f"Expected the digits or pictures that {folder} was started with. Received: others."
         )
-    done = max(checkpoint_steps(folder), default=0)
+    done = max(checkpoints.steps(folder), default=0)
     if config.training.steps < done:
         raise ValueError(
             f"Expected at least the {done} steps that {folder} has. "
@@ -260,11 +248,6 @@ def _git_commit() -> str | None:
         return None
 
 
-def read_json(path: Path):
-    """What `write_json` wrote."""
-    return json.loads(path.read_text())
-
-
 def read_config(folder: Path) -> RunRecord:
     """What `write_config` wrote.
 
@@ -275,19 +258,6 @@ def read_config(folder: Path) -> RunRecord:
     if not path.is_file():
         raise ValueError(f"Expected the folder of a run, with a {CONFIG}. Received: {folder}.")
     return validation.read_json(path, RunRecord, "the config of a run")
-
-
-def json_text(values, indent: int | None = None) -> str:
-    """The values as JSON, which knows neither NaN nor infinity: they become null."""
-    finite = json.loads(json.dumps(values), parse_constant=lambda name: None)
-    return json.dumps(finite, indent=indent, allow_nan=False)
-
-
-def write_json(values, path: Path) -> None:
-    """Writes `json_text` through a temporary file, so that what stands at `path` is always whole."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json_text(values, indent=2) + "\n")
-    os.replace(temporary, path)
 
 
 def read_history(folder: Path) -> list[dict]:
@@ -312,51 +282,6 @@ def append_history(record: dict, folder: Path) -> None:
         file.write("\n" * cut_short + json_text(record) + "\n")
 
 
-def checkpoint_steps(folder: Path) -> list[int]:
-    """The steps of the run's checkpoints on disk, in order."""
-    found = (folder / "checkpoints").glob("step-*.index")
-    return sorted(int(m[1]) for path in found if (m := re.fullmatch(r"step-([0-9]{1,18})", path.stem)))
-
-
-def checkpoint_paths(folder: Path) -> list[str]:
-    """The run's checkpoints on disk, oldest first."""
-    return [str(folder / "checkpoints" / f"step-{step}") for step in checkpoint_steps(folder)]
-
-
-def restore(checkpoint: tf.train.Checkpoint, folder: Path, partial: bool = False) -> str | None:
-    """Restores the newest checkpoint that can be read; says so when it is not the newest of all.
-
-    Args:
-        checkpoint: of objects whose variables all exist.
-        folder: the run's.
-        partial: whether the checkpoint may hold more than is asked for.
-
-    Returns:
-        The path of the checkpoint, or None when there is none.
-
-    Raises:
-        ValueError: there are checkpoints, but of another config or none that can be read.
-    """
-    paths = checkpoint_paths(folder)
-    for path in reversed(paths):
-        try:
-            status = checkpoint.read(path).expect_partial()  # no warnings when it does not match
-            status.assert_existing_objects_matched() if partial else status.assert_consumed()
-            return path
-        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-            reason = str(error).splitlines()[0]
-            # weights of another shape, in TensorFlow's words, or other weights
-            if "incompatible tensor" in reason or isinstance(error, AssertionError):
-                raise ValueError(
-                    f"Expected a checkpoint of the config in {folder / CONFIG}. "
-                    f"Received: {path} of another config: {reason}"
-                ) from error
-            print(f"Checkpoint {path} is damaged ({reason}): trying the one before.", file=sys.stderr)
-    if paths:
-        raise ValueError(f"Expected a readable checkpoint in {folder}. Received: {len(paths)} damaged.")
-    return None
-
-
 def load_model(folder: str | Path, rho: float | None = None) -> AIR:
     """The model of a run, from its last checkpoint.
 
@@ -372,6 +297,6 @@ def load_model(folder: str | Path, rho: float | None = None) -> AIR:
     if rho is not None:
         config = replaced(config, rho=rho, rho_schedule="fixed")
     model = AIR(config)
-    if restore(tf.train.Checkpoint(model=model), folder, partial=True) is None:
+    if checkpoints.restore(tf.train.Checkpoint(model=model), folder, partial=True) is None:
         raise ValueError(f"Expected a run with a checkpoint. Received: {folder}, which has none.")
     return model

@@ -17,7 +17,7 @@ from air_tf.air import AIR
 from air_tf.config import Config, TrainingConfig
 from air_tf.data.split import Composer, as_float, batches
 from air_tf.memory import check_model_fits
-from air_tf.training.run_folder import CHECKPOINTS_KEPT, checkpoint_paths, remove_unfinished
+from air_tf.training import checkpoints
 from air_tf.validation import parse_json
 
 ADAPTED_TO = 500  # images, which a background begins with
@@ -191,9 +191,9 @@ class Trainer:
         try:
             self.checkpoint.write(path)
         except tf.errors.OpError as error:
-            remove_unfinished(folder)
+            checkpoints.remove_unfinished(folder)
             reason = str(error).splitlines()[0]
             raise OSError(f"Checkpoint {path} cannot be written, earlier ones stay: {reason}") from error
-        for old in checkpoint_paths(folder)[:-CHECKPOINTS_KEPT]:
+        for old in checkpoints.paths(folder)[: -checkpoints.KEPT]:
             for file in Path(old).parent.glob(Path(old).name + ".*"):
                 file.unlink()
