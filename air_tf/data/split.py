@@ -115,7 +115,7 @@ def batches(
 
     elements = tf.data.Dataset.range(start * len(replicas), stop * len(replicas))
     options = tf.data.Options()
-    # there is nothing to tune, and the thread that does it holds up the end of a process by up to a minute
+    # nothing is to be tuned, and the tuning thread holds up the end of a process by up to a minute
     options.autotune.enabled = False
     return elements.map(batch).prefetch(2).with_options(options)
 
