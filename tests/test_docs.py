@@ -9,7 +9,7 @@ from air_tf.commands.demo import DemoConfig
 from air_tf.commands.export import ExportConfig
 from air_tf.config import Config
 from air_tf.evaluation.job import EvaluateConfig
-from air_tf.parts import flat, owners
+from air_tf.parts import choices, flat, owners
 from air_tf.prediction.job import PredictConfig
 from air_tf.serving.served import PRETRAINED
 from tests.conftest import REPOSITORY
@@ -17,7 +17,6 @@ from tests.conftest import REPOSITORY
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 OTHERS = {
     "help", "traceback", "version",  # every command
-    "dataset", "networks", "where", "likelihood", "presence",  # choose a part
     "quick", "minutes", "omniglot", "out", "images",  # experiments
     "require-hashes", "no-deps", "logdir", "check",  # pip, tensorboard, ruff
     "pixel-width",  # examples/laplace.py
@@ -29,7 +28,7 @@ OTHERS = {
 def known_flags() -> set[str]:
     commands = DemoConfig, ExportConfig, EvaluateConfig, PredictConfig
     names = {field.name for command in commands for field in dataclasses.fields(command)}
-    names |= {*flat(Config()), *owners(Config)}
+    names |= {*flat(Config()), *owners(Config), *choices(Config)}
     flags = {name.replace("_", "-") for name in names}
     return flags | {f"no-{flag}" for flag in flags} | OTHERS
 
@@ -37,6 +36,13 @@ def known_flags() -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_flags_exist(page):
     assert {*re.findall(r"(?<![\w-])--([a-z][\w-]*)", page.read_text())} <= known_flags()
+
+
+def test_the_table_of_choices_is_whole():
+    page = (REPOSITORY / "docs" / "train.md").read_text()
+    rows = re.findall(r"^\| `--(\w+)` \| [^|]+ \| (.+) \|$", page, re.MULTILINE)
+    found = {selector: {*re.findall(r"`(\w+)`", kinds)} for selector, kinds in rows}
+    assert found == {selector: {*kinds} for selector, kinds in choices(Config).items()}
 
 
 def test_the_grpc_client_prints_what_the_page_says(capsys):
