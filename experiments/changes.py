@@ -18,7 +18,7 @@ from pathlib import Path
 
 from air_tf import cli
 from experiments.records import Records
-from experiments.robustness import RobustnessArguments, asked_for, cells_by_name, run_of, score
+from experiments.robustness import RobustnessArguments, asked_for, cells_by_name, known, run_of, score
 from experiments.runs import Job, carry_out, parse
 from experiments.tables import column, markdown, run_columns, spread, write
 
@@ -69,6 +69,7 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
             "images": cell,
             "added": f"`{change}`" if change else "nothing",
             "count accuracy": spread(column(of_it, "count_accuracy"), ".1%"),
+            "without overlapping objects": spread(known(of_it, "count_accuracy_apart"), ".1%"),
             "box AP at 0.5": spread(column(of_it, "tight_ap50"), ".2f"),
             "foreground ARI": spread(column(of_it, "foreground_ari"), ".2f"),
             "pixel MSE": spread(column(of_it, "pixel_mse"), ".4f"),

@@ -24,7 +24,7 @@ from PIL import Image
 
 from air_tf import cli, drawing
 from air_tf.data.base import Dataset
-from air_tf.data.masks import inseparable
+from air_tf.data.masks import inseparable, overlapping
 from air_tf.data.split import Split
 from air_tf.evaluation.evaluate import evaluate_fully
 from air_tf.parts import flat
@@ -163,11 +163,13 @@ def score(run: Run, picture: Path | None, arguments: SeedArguments, folder: Path
     if picture:
         picture.parent.mkdir(parents=True, exist_ok=True)
         draw(split, scene.tight_boxes, scene.counts).save(picture)
-    right, hopeless = scene.counts == split.counts, hopeless_images(dataset, name)
+    right, (hopeless, overlap) = scene.counts == split.counts, hard_images(dataset, name)
     return {
         "count_accuracy": found["count_accuracy"],
         "count_accuracy_separable": float(right[~hopeless].mean()),
         "inseparable": float(hopeless.mean()),
+        "count_accuracy_apart": float(right[~overlap].mean()),
+        "overlapping": float(overlap.mean()),
         "count_error": found["count_error"],
         "tight_ap50": found["tight_ap50"],
         "foreground_ari": found["foreground_ari"],
@@ -176,12 +178,18 @@ def score(run: Run, picture: Path | None, arguments: SeedArguments, folder: Path
     }
 
 
-def hopeless_images(dataset: Dataset, name: str) -> np.ndarray:
-    """In which images of a split nobody could tell the objects apart, `(S,)`."""
+def hard_images(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The images of a split in which nobody could tell all objects apart, and those where any overlap.
+
+    Returns:
+        `(S,)` bool each.
+    """
     split, hide = dataset.splits[name], flat(dataset.settings).get("paste") == "over"
     starts = range(0, len(split), PART)
     parts = (dataset.masks(name, split[start : start + PART]) for start in starts)
-    return np.concatenate([inseparable(masks, hide) for masks in parts])
+    found = [(inseparable(masks, hide), overlapping(masks)) for masks in parts]
+    hopeless, overlap = (np.concatenate(of_parts) for of_parts in zip(*found))
+    return hopeless, overlap
 
 
 def draw(split: Split, boxes: np.ndarray, counts: np.ndarray) -> Image.Image:
@@ -208,6 +216,8 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
             "published": first["published"],
             "without inseparable images": spread(column(of_it, "count_accuracy_separable"), ".1%"),
             "inseparable": spread(column(of_it, "inseparable")[:1], ".2%"),
+            "without overlapping objects": spread(known(of_it, "count_accuracy_apart"), ".1%"),
+            "overlapping": spread(known(of_it, "overlapping")[:1], ".1%"),
             "error of the count": spread(column(of_it, "count_error"), ".2f"),
             "box AP at 0.5": spread(column(of_it, "tight_ap50"), ".2f"),
             "foreground ARI": spread(column(of_it, "foreground_ari"), ".2f"),
@@ -215,6 +225,11 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
             **run_columns(of_it),
         })  # fmt: skip
     return result
+
+
+def known(rows: list[dict], name: str) -> list:
+    """The values of the runs that have one: those measured before there was such a number lack it."""
+    return [r[name] for r in rows if name in r]
 
 
 def figure_of(rows: list[dict]) -> Figure:
@@ -235,8 +250,9 @@ def write_results(rows: list[dict], folder: Path) -> None:
         "`python -m experiments.robustness`: each row is its command, with a seed each, evaluated on "
         "held-out images, of held-out digits where there are digits. Least / median / greatest over "
         "seeds, of two both. An image is inseparable if one of its objects shows less than a fifth of "
-        "its pixels. Photographs (`--photographs FOLDER`) are the two that come with scikit-learn, one "
-        "of them held out. Published figures are count accuracies, read off figures or texts.\n\n"
+        'its pixels; objects overlap if two have a pixel in common (both are told from the masks; "-": '
+        "not measured). Photographs (`--photographs FOLDER`) are the two that come with scikit-learn, "
+        "one of them held out. Published figures are count accuracies, read off figures or texts.\n\n"
     )
     write("robustness", folder, text + markdown(lines(rows)), figure_of(rows))
 

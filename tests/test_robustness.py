@@ -55,13 +55,14 @@ def test_the_scales_prior_is_of_the_objects_windows():
     assert float(robustness.scale_prior(66, 12, 12).split()[2]) == pytest.approx(5 / 15, abs=5e-3)
 
 
-def test_images_without_any_hope_are_found_in_parts(tmp_path, monkeypatch):
+def test_images_that_are_hard_are_found_in_parts(tmp_path, monkeypatch):
     data = ScenesSettings(things="shapes", object_counts=(1, 6), train_images=1, test_images=30,
                           cache_dir=str(tmp_path)).load()  # fmt: skip
-    whole = robustness.hopeless_images(data, "test")
+    hopeless, overlap = robustness.hard_images(data, "test")
     monkeypatch.setattr(robustness, "PART", 7)
-    np.testing.assert_array_equal(robustness.hopeless_images(data, "test"), whole)
-    assert whole.any() and not whole[data.splits["test"].counts == 1].any()
+    np.testing.assert_array_equal(robustness.hard_images(data, "test"), [hopeless, overlap])
+    assert hopeless.any() and not overlap[data.splits["test"].counts == 1].any()
+    assert overlap[hopeless].all() and not overlap.all()
 
 
 def test_the_table_has_a_line_for_each_cell():

@@ -341,6 +341,13 @@ def test_where_an_object_shows_hardly_anything_nobody_could_tell():
     np.testing.assert_array_equal(masks.inseparable(row, hide=True), [0, 1, 0, 1, 0])
 
 
+def test_objects_overlap_where_two_have_a_pixel_in_common():
+    many = np.random.default_rng(0).random((40, 3, 5, 5)) < 0.12
+    expected = [any((a & b).any() for a, b in itertools.combinations(each, 2)) for each in many]
+    np.testing.assert_array_equal(masks.overlapping(many), expected)
+    assert 0 < np.mean(expected) < 1
+
+
 @pytest.mark.parametrize("hide", [True, False])
 def test_inseparable_by_brute_force(hide):
     many = np.random.default_rng(2).random((60, 3, 3, 4)) < 0.4

@@ -71,3 +71,8 @@ def inseparable(masks: np.ndarray, hide: bool) -> np.ndarray:
         after = masks.sum(axis=1, keepdims=True, dtype=np.int32) - masks
     shown = (masks & (after == 0)).sum(axis=(2, 3))
     return (shown < LEAST_SHOWN * masks.sum(axis=(2, 3))).any(axis=1)
+
+
+def overlapping(masks: np.ndarray) -> np.ndarray:
+    """In which images two objects have a pixel in common, `(S,)`, from masks as of `inseparable`."""
+    return (masks.sum(axis=1, dtype=np.int32) > 1).any(axis=(1, 2))
