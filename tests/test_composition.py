@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from air_tf.model.composition import Add, Layer, Over
+from air_tf.model.composition import Add, Layer, Nearest, Over
 from air_tf.model.networks import MLPSettings
 from air_tf.model.objects import GlimpseSettings
 
@@ -55,6 +55,37 @@ def test_what_is_seen_of_objects_and_background_fills_each_pixel(layers):
     )
     composed = over.compose(background, layers, tf.constant(presence))[..., 0]
     np.testing.assert_allclose(composed, weighed, rtol=1e-4)
+
+
+def test_nearer_objects_hide_farther_ones():
+    """As painting the objects of each pixel one over the other, from the farthest to the nearest."""
+    layers = [Layer(drawn(2, 4, 3, 1), drawn(2, 4, 3, 1), drawn(2, 4, 3, 1)) for _ in range(3)]
+    background, nearest = Layer(drawn(2, 4, 3, 1)), Nearest()
+    presence = np.float32([[1, 0, 0.25], [0, 1, 1]])
+    there = presence.T[..., None, None, None]
+    colour, alpha, depth = (
+        np.stack([getattr(layer, name) for layer in layers]) for name in Layer._fields
+    )
+
+    def painted(colour, alpha):
+        order = np.argsort(-depth[: len(alpha)], axis=0)
+        canvas = background.colour.numpy()
+        for i in range(len(alpha)):
+            at = order[i : i + 1]
+            over = np.take_along_axis(alpha, at, axis=0)[0]
+            canvas = np.take_along_axis(colour, at, axis=0)[0] + (1 - over) * canvas
+        return canvas
+
+    composed = nearest.compose(background, layers, tf.constant(presence))
+    np.testing.assert_allclose(composed, painted(there * colour, there * alpha), rtol=1e-5)
+    canvases = nearest.canvases(background, layers)
+    for n, canvas in enumerate(canvases):
+        np.testing.assert_allclose(canvas, painted(colour[:n], alpha[:n]), rtol=1e-5)
+    turned = nearest.canvases(background, layers[::-1])
+    np.testing.assert_allclose(turned[-1], canvases[-1], rtol=1e-5)
+    masks = nearest.masks(layers, tf.constant(presence)).numpy()
+    uncovered = np.prod(1 - there * alpha, axis=0)[..., 0]
+    np.testing.assert_allclose(masks.sum(axis=1) + uncovered, 1.0, rtol=1e-5)
 
 
 def test_glimpses_say_how_opaque_they_are_where_a_composition_asks():

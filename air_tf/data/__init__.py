@@ -9,6 +9,7 @@ from air_tf.data.own_images import OwnImagesSettings
 from air_tf.data.scenes import ScenesSettings
 from air_tf.data.small_mnist import SmallMNISTSettings
 from air_tf.data.sprites import SpritesSettings
+from air_tf.data.table_top import TableTopSettings
 from air_tf.parts import one_of
 
 DatasetSettings = one_of(
@@ -22,4 +23,5 @@ DatasetSettings = one_of(
     SmallMNISTSettings,
     MultiDspritesSettings,
     ScenesSettings,
+    TableTopSettings,
 )

@@ -18,6 +18,7 @@ class Layer(NamedTuple):
 
     colour: tf.Tensor  # (..., H, W, C): what it looks like alone, on black: times alpha, if there is one
     alpha: Any = None  # (..., H, W, 1) in [0, 1]: how opaque it is; None where that does not matter
+    depth: Any = None  # (..., H, W, 1): how far in front of the camera; None where that does not matter
 
     @property
     def ink(self) -> tf.Tensor:
@@ -109,7 +110,7 @@ class Over(Composition):
     uses_alpha = True
 
     def add(self, canvas, layer, presence=None):
-        colour, alpha = layer
+        colour, alpha = layer.colour, layer.alpha
         if presence is not None:
             colour, alpha = presence * colour, presence * alpha
         return Layer((1.0 - alpha) * canvas.colour + colour)
@@ -121,6 +122,51 @@ class Over(Composition):
             masks.append(uncovered * alpha)
             uncovered *= 1.0 - alpha
         return tf.stack(masks[::-1], axis=1)
+
+
+class Nearest(Composition):
+    """A depth buffer, but with edges that stay antialiased; the background lies behind all objects.
+
+        canvas_n = sum over i <= n of u_i colour_i + product over i <= n of (1 - alpha_i) background
+        u_i = product over j <= n of (1 - alpha_j [j is nearer than i])
+
+    The order of the objects does not matter.
+    """
+
+    uses_alpha = True
+
+    def canvases(self, background, layers):
+        return tf.stack([self._composed(background, layers[:n]) for n in range(len(layers) + 1)])
+
+    def compose(self, background, layers, presence):
+        return self._composed(background, present(layers, presence))
+
+    def masks(self, layers, presence):
+        there = present(layers, presence)
+        shares = [layer.alpha * uncovered(layer, there) for layer in there]
+        return tf.stack(shares, axis=1)[..., 0]
+
+    def _composed(self, background: Layer, layers: list[Layer]) -> tf.Tensor:
+        colour, behind = 0.0, 1.0
+        for layer in layers:
+            colour += layer.colour * uncovered(layer, layers)
+            behind *= 1.0 - layer.alpha
+        return colour + behind * background.colour
+
+
+def present(layers: list[Layer], presence: tf.Tensor) -> list[Layer]:
+    """The layers as far as they are there, by `presence (B, N)`."""
+    there = tf.unstack(presence[..., None, None, None], axis=1)
+    return [Layer(p * colour, p * alpha, depth) for p, (colour, alpha, depth) in zip(there, layers)]
+
+
+def uncovered(layer: Layer, layers: list[Layer]) -> tf.Tensor:
+    """How much of each pixel those in front of a layer leave of it, `(..., H, W, 1)`."""
+    left = tf.ones_like(layer.alpha)
+    for other in layers:
+        if other is not layer:
+            left *= 1.0 - other.alpha * tf.cast(other.depth < layer.depth, left.dtype)
+    return left
 
 
 CompositionSettings = one_of("composition", AddSettings, OverSettings)
