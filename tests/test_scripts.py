@@ -158,7 +158,7 @@ def test_killed_in_mid_run_and_resumed_it_ends_with_the_same_weights(run_script,
     killed = start_script(*base, "--name", "killed", stderr=subprocess.DEVNULL)
     wait_for(tmp_path / "killed" / "checkpoints" / "step-20.index", killed)
     killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    assert killed.wait() == -signal.SIGKILL  # it had not ended yet
     done = run_script(*base, "--name", "killed", "--resume")
     assert done.returncode == 0 and "Going on from step" in done.stdout, done.stderr
     whole, resumed = (last_weights(tmp_path / name) for name in ("whole", "killed"))

@@ -1,4 +1,4 @@
-"""Solids on a table, seen by a camera: the scenes of Eslami et al. 2016, section 3.4."""
+"""Solids on a table, seen by a camera: like the 3D scenes of Eslami et al. 2016."""
 
 import functools
 from typing import Annotated, Literal, NamedTuple
