@@ -35,6 +35,13 @@ CHANGES = {  # the flags that are added to those of a cell
         "--count-bound marginal",
         "--hidden-units 500 --rho 0.0001",
     ),
+    "digits-large-photographs-over": (
+        "--pixel-scale 0.2",
+        "--background-resolution 12 --background-size 32",
+        "--steps 5000",
+    ),
+    "sprites": ("--steps 5000", "--pixel-scale 0.2", "--hidden-units 500 --rho 0.0001"),
+    "turned-ink": ("--pixel-scale 0.2", "--steps 5000", "--z-what-size 100"),
     "turned-any": (
         "--count-bound elbo",
         "--rho 0.0001",
