@@ -72,13 +72,16 @@ class AIR(Predictor, keras.Model):
         self._compiled = functools.cache(self._compile)
         nothing = tf.zeros((1, *shape))
         self.bound(nothing, no_noise(self.sizes, self.estimator.samples), 0)
-        self(nothing)
+        self._readings = {
+            name: tf.TensorSpec((None, *values.shape[1:]), values.dtype)
+            for name, values in self(nothing).readings.items()
+        }
 
     @property
     def endpoints(self) -> Endpoints:  # pyright: ignore[reportIncompatibleVariableOverride]
         """What `infer`, `infer_encoded`, `prepare`, `decode` and `layers_of` take and give."""
         shape, most = self.config.image_shape, self.config.max_objects
-        return Endpoints(shape, most, self.objects.sizes, self.background.sizes)
+        return Endpoints(shape, most, self.objects.sizes, self.background.sizes, self._readings)
 
     @property
     def variable_groups(self) -> list[list]:
@@ -148,6 +151,7 @@ class AIR(Predictor, keras.Model):
             reconstructions=_of_counts(canvases, counts),
             backgrounds=unrolled.behind.layer.colour,
             latents=latents | {name: latent.sample for name, latent in unrolled.behind.latents.items()},
+            readings=self.objects.readings(latents),
         )
 
     def elbo(self, images, seed: int = 0) -> Terms:

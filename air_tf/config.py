@@ -18,7 +18,7 @@ from air_tf.model.objects import GlimpseSettings, ObjectsSettings
 from air_tf.parts import flat
 from air_tf.preparation import Preparation
 from air_tf.training.settings import RunConfig, TrainingConfig
-from air_tf.validation import Objects, Share, Side, settings
+from air_tf.validation import Objects, Share, Side, require, settings
 
 CANVASES = 8  # images that a step of inference keeps for each object, at the least
 SIZES = "_shape", "_objects", "_size", "_units", "_samples"  # endings of settings that say how large
@@ -49,6 +49,12 @@ class ModelConfig:
     count: CountSettings = CountSettings()
     estimator: EstimatorSettings = EnumerateSettings()
 
+    def __post_init__(self):
+        objects, composition = self.objects.objects, self.composition.composition
+        require((composition == "nearest") == (objects == "rendered"),
+                "composition nearest for objects rendered, which say how far away they are, and for no "
+                "others", composition=composition, objects=objects)  # fmt: skip
+
     def num_weights(self) -> int:
         """About how many weights the model has."""
         of_objects = self.objects.num_weights(self.networks, self.image_shape, self.inference.lstm_units)
@@ -75,3 +81,9 @@ class Config:
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     run: RunConfig = RunConfig()
+
+    def __post_init__(self):
+        dataset, objects = self.data.dataset, self.model.objects.objects
+        require((dataset == "table_top") == (objects == "rendered"),
+                "objects rendered for dataset table_top, which are drawn by the same renderer, and for no "
+                "other", objects=objects, dataset=dataset)  # fmt: skip

@@ -32,19 +32,24 @@ class Scene(NamedTuple):
     reconstructions: Array  # (B, H, W, C), of the counted objects on their background
     backgrounds: Array  # (B, H, W, C), what is behind the objects
     latents: dict[str, Array]  # by their names, (B, N, size) of objects and (B, size) of backgrounds
+    readings: dict[str, Array] = {}  # what the latents of objects mean, by name: (B, N, ...); mostly none
 
     @classmethod
     def of(cls, outputs: dict[str, Array]) -> "Scene":
         """The scenes that an endpoint's `outputs` stand for."""
-        latents = {name[2:]: value for name, value in outputs.items() if name.startswith("z_")}
-        fields = {name: value for name, value in outputs.items() if not name.startswith("z_")}
-        return cls(**fields, latents=latents)
+        fields, latents, readings = {}, {}, {}
+        for name, value in outputs.items():
+            if name.startswith("z_"):
+                latents[name[2:]] = value
+            else:
+                (fields if name in cls._fields else readings)[name] = value
+        return cls(**fields, latents=latents, readings=readings)
 
     def outputs(self) -> dict[str, Array]:
-        """All fields by their names, latents as z_NAME: what an endpoint gives."""
+        """All fields by their names, latents as z_NAME, and readings: what an endpoint gives."""
         fields = self._asdict()
-        latents = fields.pop("latents")
-        return fields | {f"z_{name}": value for name, value in latents.items()}
+        latents, readings = fields.pop("latents"), fields.pop("readings")
+        return fields | readings | {f"z_{name}": value for name, value in latents.items()}
 
     def numpy(self) -> "Scene":
         """The scenes as arrays."""

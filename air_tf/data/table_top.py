@@ -73,7 +73,7 @@ class TableTopSettings(GeneratedBase):
         names = ", ".join(solid.name for solid in solids)
         return Dataset(
             self.kept(version, make, shape), self, version, f"On the table: {names}.",
-            {"image_shape": shape},
+            {"image_shape": shape, "known_solids": self.solids},
             segments=lambda name, split: segments(whole_and_shown(split, solids)[1]),
             masks=lambda name, split: whole_and_shown(split, solids)[0],
         )  # fmt: skip

@@ -53,9 +53,47 @@ class Unrolled(NamedTuple):
         return tf.stack([tf.concat([*step.samples.values()], axis=-1) for step in self.steps], axis=1)
 
     def log_px(self) -> tf.Tensor:
-        """log p(x | z, n) for n in 0..N: `(B, N + 1)`."""
-        canvases = self.composition.canvases(self.behind.layer, self.layers)
-        return tf.transpose(self.likelihood.log_prob(self.x, canvases))
+        """log p(x | z, n) for n in 0..N, if objects have classes its mean over q(class): `(B, N + 1)`."""
+        if self.steps[0].looks is None:
+            canvases = self.composition.canvases(self.behind.layer, self.layers)
+            return tf.transpose(self.likelihood.log_prob(self.x, canvases))
+
+        def mean(step, values):
+            shares = tf.transpose(step.latents["class"].q.probs_parameter())
+            return tf.reduce_sum(shares * values, axis=-2)
+
+        return self._over_classes(mean)
+
+    def log_px_summed(self) -> tf.Tensor:
+        """log p(x | z, n) for n in 0..N with the objects' classes, if any, summed out: `(B, N + 1)`."""
+        if self.steps[0].looks is None:
+            return self.log_px()
+
+        def log_sum(step, values):
+            shares = tf.math.log_softmax(step.latents["class"].p.logits_parameter())
+            return tf.reduce_logsumexp(shares[:, None] + values, axis=-2)
+
+        return self._over_classes(log_sum)
+
+    def _over_classes(self, reduce) -> tf.Tensor:
+        """log p(x | z, n) for n in 0..N, exactly: of all K^n images in which n objects have a class each.
+
+        Args:
+            reduce: takes a step and values `(..., K, B)`, of its classes, to `(..., B)`.
+        """
+        result = []
+        for n in range(len(self.steps) + 1):
+            looks = [
+                Layer(*(_along(part, i, n) for part in step.looks))
+                for i, step in enumerate(self.steps[:n])
+            ]
+            values = self.likelihood.log_prob(
+                self.x, self.composition.compose(self.behind.layer, looks)
+            )  # (K, ..., K, B)
+            for step in reversed(self.steps[:n]):
+                values = reduce(step, values)
+            result.append(values)
+        return tf.stack(result, axis=-1)
 
     def log_px_of(self, presence: tf.Tensor) -> tf.Tensor:
         """log p(x | z) of the objects that are there, by `presence (B, N)` in [0, 1]: `(B,)`."""
@@ -84,6 +122,12 @@ class Unrolled(NamedTuple):
         kl_objects = self.kl_objects().items()
         divergences = {name: tf.reduce_sum(presence * kl, axis=-1) for name, kl in kl_objects}
         return terms_of(log_px, kl_count, divergences | self.kl_behind())
+
+
+def _along(values: tf.Tensor, axis: int, axes: int) -> tf.Tensor:
+    """Values `(K, ...)` with their K along one of so many axes, the others of which are 1."""
+    before, after = (tf.newaxis,) * axis, (tf.newaxis,) * (axes - 1 - axis)
+    return values[(*before, slice(None), *after)]
 
 
 def terms_of(log_px, kl_count, divergences: dict[str, tf.Tensor]) -> Terms:
@@ -128,7 +172,7 @@ def log_prefix_weights(unrolled: Unrolled, log_px: tf.Tensor) -> tf.Tensor:
 
     Args:
         unrolled: `Unrolled`.
-        log_px: `unrolled.log_px()`, `(B, N + 1)`.
+        log_px: `unrolled.log_px_summed()`, `(B, N + 1)`.
 
     Returns:
         `(B, N + 1)`.
@@ -143,7 +187,7 @@ def log_prefix_weights(unrolled: Unrolled, log_px: tf.Tensor) -> tf.Tensor:
 
 def log_weights(unrolled: Unrolled) -> tuple[tf.Tensor, tf.Tensor]:
     """Logarithms of importance weights, `(B,)` each: with the count summed out, and sampled."""
-    by_count = log_prefix_weights(unrolled, unrolled.log_px())  # (B, N + 1)
+    by_count = log_prefix_weights(unrolled, unrolled.log_px_summed())  # (B, N + 1)
     log_q_count = tf.math.log_softmax(unrolled.q_count.logits_parameter())
     present = tf.cast(unrolled.pres_logits + unrolled.noise.presence > 0, tf.int32)
     counts = tf.reduce_sum(tf.math.cumprod(present, axis=-1), axis=-1)

@@ -91,7 +91,7 @@ class Enumerate(Estimator):
             for kl in unrolled.kl_behind().values():
                 prefixes -= kl[:, None]
         else:
-            prefixes = log_prefix_weights(unrolled, log_px)
+            prefixes = log_prefix_weights(unrolled, unrolled.log_px_summed())
             bound, prefixes = self.importance_bound(prefixes, unrolled.q_count)
 
         weight = self.warm_start_weight(train_step)

@@ -7,6 +7,7 @@ References:
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from air_tf.parts import kind, one_of
@@ -53,11 +54,15 @@ class Composition(keras.layers.Layer):
             images.append(canvas.colour)
         return tf.stack(images)
 
-    def compose(self, background: Layer, layers: list[Layer], presence: tf.Tensor) -> tf.Tensor:
-        """The images of the objects that are there, by `presence (B, N)`: `(B, H, W, C)`."""
-        canvas = background
-        for layer, there in zip(layers, tf.unstack(presence[..., None, None, None], axis=1)):
-            canvas = self.add(canvas, layer, there)
+    def compose(
+        self, background: Layer, layers: list[Layer], presence: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The images of the objects that are there, by `presence (B, N)`, or of all: `(B, H, W, C)`."""
+        canvas, there = background, [None] * len(layers)
+        if presence is not None:
+            there = tf.unstack(presence[..., None, None, None], axis=1)
+        for layer, of_layer in zip(layers, there):
+            canvas = self.add(canvas, layer, of_layer)
         return canvas.colour
 
     def masks(self, layers: list[Layer], presence: tf.Tensor) -> tf.Tensor:
@@ -124,6 +129,16 @@ class Over(Composition):
         return tf.stack(masks[::-1], axis=1)
 
 
+@settings
+class NearestSettings:
+    """Nearer objects hide farther ones, whichever is found first, as rendered objects need it."""
+
+    composition: kind("nearest") = "nearest"
+
+    def make(self) -> Composition:
+        return Nearest()
+
+
 class Nearest(Composition):
     """A depth buffer, but with edges that stay antialiased; the background lies behind all objects.
 
@@ -135,24 +150,30 @@ class Nearest(Composition):
 
     uses_alpha = True
 
+    def add(self, canvas, layer, presence=None):
+        """With a depth buffer alone: in a pixel that an edge crosses, nothing behind is kept."""
+        [layer] = [layer] if presence is None else present([layer], presence[:, :1, 0, 0])
+        farther = np.inf if canvas.depth is None else canvas.depth
+        nearer = layer.depth < farther
+        shown = tf.cast(nearer, layer.alpha.dtype)
+        colour = shown * layer.colour + (1.0 - shown * layer.alpha) * canvas.colour
+        return Layer(colour, None, tf.where(nearer & (layer.alpha > 0.5), layer.depth, farther))
+
     def canvases(self, background, layers):
-        return tf.stack([self._composed(background, layers[:n]) for n in range(len(layers) + 1)])
+        return tf.stack([self.compose(background, layers[:n]) for n in range(len(layers) + 1)])
 
-    def compose(self, background, layers, presence):
-        return self._composed(background, present(layers, presence))
-
-    def masks(self, layers, presence):
-        there = present(layers, presence)
-        shares = [layer.alpha * uncovered(layer, there) for layer in there]
-        return tf.stack(shares, axis=1)[..., 0]
-
-    def _composed(self, background: Layer, layers: list[Layer]) -> tf.Tensor:
+    def compose(self, background, layers, presence=None):
+        layers = layers if presence is None else present(layers, presence)
         colour, behind = 0.0, 1.0
         for layer in layers:
             colour += layer.colour * uncovered(layer, layers)
             behind *= 1.0 - layer.alpha
         return colour + behind * background.colour
 
+    def masks(self, layers, presence):
+        there = present(layers, presence)
+        shares = [layer.alpha * uncovered(layer, there) for layer in there]
+        return tf.stack(shares, axis=1)[..., 0]
 
 def present(layers: list[Layer], presence: tf.Tensor) -> list[Layer]:
     """The layers as far as they are there, by `presence (B, N)`."""
@@ -169,4 +190,4 @@ def uncovered(layer: Layer, layers: list[Layer]) -> tf.Tensor:
     return left
 
 
-CompositionSettings = one_of("composition", AddSettings, OverSettings)
+CompositionSettings = one_of("composition", AddSettings, OverSettings, NearestSettings)

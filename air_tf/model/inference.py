@@ -33,6 +33,7 @@ class Step(NamedTuple):
     pres_logit: tf.Tensor  # (B,), of q(z_pres_i = 1 | x, all before present)
     latents: dict[str, Latent]
     layer: Layer
+    looks: Layer | None  # (K, B, H, W, C): in each of the classes that the layer is a mixture of, if any
 
     @property
     def samples(self) -> dict[str, tf.Tensor]:
@@ -171,7 +172,7 @@ class Inference(keras.layers.Layer):
         latents = objects.infer(x, seen, place, noise)
         samples = {name: latent.sample for name, latent in latents.items()}
 
-        step = Step(pres_logit, latents, objects.draw(samples))
+        step = Step(pres_logit, latents, *objects.draw_looks(samples))
         canvas = composition.add(prev.canvas, step.layer)
         embedded = prev.embedding, prev.features
         if self.settings.difference:

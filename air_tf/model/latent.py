@@ -26,8 +26,10 @@ class Latent(NamedTuple):
         """log p(z) - log q(z | x) at the sample of q, `(B,)`.
 
         Not at the bounds: q is improbable there once it lies outside of them, so that its weight would
-        grow without limit the farther outside it is.
+        grow without limit the farther outside it is. Of a class it is 0: weights sum over the classes.
         """
+        if isinstance(self.q, tfd.OneHotCategorical):
+            return tf.zeros(tf.shape(self.sample)[:-1])
         sample = self.sample if self.drawn is None else self.drawn
         return self.p.log_prob(sample) - self.q.log_prob(sample)
 

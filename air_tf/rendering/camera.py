@@ -41,6 +41,20 @@ class Rays(NamedTuple):
         at = tf.concat([position, tf.zeros_like(position[..., :1])], axis=-1)
         return Rays(seen(self.eye - at), *map(seen, self[1:]))
 
+    def seen(self, points: tf.Tensor) -> tf.Tensor:
+        """Where points `(..., 3)` are seen, `(..., 2)`: (column, row), pixels from the image's middle."""
+        away = points - self.eye
+        depth = tf.reduce_sum(away * self.forward, axis=-1, keepdims=True)
+        steps = tf.stack([self.right, self.down], axis=-2)
+        steps /= tf.reduce_sum(steps**2, axis=-1, keepdims=True)
+        return tf.linalg.matvec(steps, away) / depth
+
+    def at_height(self, pixels: tf.Tensor, height: float) -> tf.Tensor:
+        """The points (x, y) at this height that are seen in pixels (column, row), `(..., 2)` each."""
+        column, row = pixels[..., :1], pixels[..., 1:]
+        direction = self.forward + column * self.right + row * self.down
+        return self.eye[:2] + (height - self.eye[2]) / direction[..., 2:] * direction[..., :2]
+
 
 class Camera(NamedTuple):
     """Where a camera, or several, stands, what it looks at, and how much of it it sees."""
@@ -58,6 +72,20 @@ class Camera(NamedTuple):
         down = tf.linalg.cross(forward, right)
         pixel = 2 * math.tan(math.radians(self.field_of_view) / 2) / height
         return Rays(eye, forward, pixel * right, pixel * down)
+
+
+def corners(position: tf.Tensor, radius: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
+    """The eight corners of upright blocks on the table, `(..., 8, 3)`.
+
+    Args:
+        position: of their middles, `(..., 2)`.
+        radius: half of their width and of their depth, `(...,)`.
+        height: of each, `(...,)`.
+    """
+    signs = tf.constant([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (0, 1)], tf.float32)
+    sizes = tf.stack([radius, radius, height], axis=-1)[..., None, :]
+    standing = tf.concat([position, tf.zeros_like(position[..., :1])], axis=-1)[..., None, :]
+    return standing + signs * sizes
 
 
 def directions(rays: Rays, height: int, width: int) -> list[tf.Tensor]:

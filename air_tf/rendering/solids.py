@@ -3,6 +3,7 @@
 Lengths are in halves of the table's side; a solid stands at the origin, on z = 0.
 """
 
+import math
 from typing import Literal, NamedTuple
 
 Vector = tuple[float, float, float]
@@ -24,6 +25,16 @@ class Solid(NamedTuple):
     name: str
     parts: tuple[Part, ...]
     symmetry: int  # of so many parts of a full turn; 0: of every turn
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """How far it reaches from its axis, and up."""
+        reach = [
+            math.hypot(*part.centre[:2])
+            + (math.hypot(*part.half[:2]) if part.shape == "box" else part.half[0])
+            for part in self.parts
+        ]
+        return max(reach), max(part.centre[2] + part.half[2] for part in self.parts)
 
 
 RED, BLUE, YELLOW, GREEN = (0.85, 0.2, 0.2), (0.2, 0.35, 0.9), (0.95, 0.85, 0.2), (0.1, 0.45, 0.25)

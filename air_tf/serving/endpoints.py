@@ -21,6 +21,7 @@ class Endpoints(NamedTuple):
     max_objects: int
     latents: dict[str, int]  # sizes of an object's latents, by their names
     behind: dict[str, int]  # sizes of a background's latents, by their names
+    readings: dict[str, tf.TensorSpec]  # what is read from an object's latents, by name: (B, N, ...)
 
     @property
     def inputs(self) -> Specs:
@@ -58,6 +59,7 @@ class Endpoints(NamedTuple):
             "scores": tf.TensorSpec(objects),
             "reconstructions": images,
             "backgrounds": images,
+            **self.readings,
         }
         of_images = {"images": images}
         layers = {
@@ -97,7 +99,13 @@ class Endpoints(NamedTuple):
             latents = {name: shape[1] for name, shape in shapes.items() if len(shape) == 2}
             behind = {name: shape[0] for name, shape in shapes.items() if len(shape) == 1}
             height, width, channels = image_shape
-            endpoints = cls((height, width, channels), max_objects, latents, behind)
+            endpoints = cls((height, width, channels), max_objects, latents, behind, {})
+            known, given = endpoints.outputs["serving_default"], outputs["serving_default"]
+            readings = {name: spec for name, spec in given.items() if name not in known}
+            for name, spec in readings.items():
+                if spec.shape.rank < 2 or spec.shape[1] != max_objects:
+                    raise ValueError(f"an output {name} of the shape {spec.shape}")
+            endpoints = endpoints._replace(readings=readings)
             sizes = (*image_shape, max_objects, *latents.values(), *behind.values())
             if not all(isinstance(size, int) and size > 0 for size in sizes):
                 raise ValueError(f"the sizes {endpoints}")

@@ -52,7 +52,7 @@ class RemoteModel(Predictor):
         except (DecodeError, TypeError, ValueError) as error:
             raise self._unexpected(str(error)) from error
         self.endpoints = Endpoints.of(inputs, outputs, address)
-        (height, width, channels), objects, latents, behind = self.endpoints
+        (height, width, channels), objects, latents, behind, _ = self.endpoints
         code = max([*latents.values(), *behind.values()])
         if height * width * channels > LARGEST or objects > MOST_OBJECTS or code > LARGEST_CODE:
             raise self._unexpected(f"the sizes {self.endpoints}")

@@ -63,7 +63,7 @@ class RunConfig:
     preset: Literal[
         "", "multi_mnist", "omniglot", "extrapolation", "interpolation", "representation",
         "two_digits", "five_digits", "nine_digits", "noisy", "grid", "sprites", "small_mnist",
-        "multi_dsprites", "few_objects", "many_objects", "photographs",
+        "multi_dsprites", "table_top", "few_objects", "many_objects", "photographs",
     ] = ""  # fmt: skip
     """A preset gives the defaults of all other flags (default: the data set's own preset, or what a look
     at one's own pictures proposes). few_objects, many_objects and photographs go with any data set.

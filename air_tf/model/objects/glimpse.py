@@ -1,4 +1,4 @@
-"""What an object is: its latents with their priors, how they are inferred, and what they draw.
+"""Objects that are decoded from a glimpse.
 
 References:
     [1] Eslami et al. 2016, Attend, Infer, Repeat. arXiv 1603.08575, section 2.1.
@@ -14,58 +14,12 @@ from pydantic import Field
 from air_tf.model.composition import Layer
 from air_tf.model.latent import Latent, normal, reparameterised, standard_normal
 from air_tf.model.networks import MixtureParameters, Networks, NormalParameters
+from air_tf.model.objects.base import Objects
 from air_tf.model.where import ScaleShiftSettings, WhereSettings
-from air_tf.parts import kind, one_of
+from air_tf.parts import kind
 from air_tf.validation import Side, Units, settings
 
 tfd = tfp.distributions
-Samples = dict[str, tf.Tensor]  # of each latent, by its name
-
-
-class Objects(keras.layers.Layer):
-    """A kind of object. Its latents have their sizes in `sizes`, by their names, in order of inference.
-
-    A latent is called z_NAME outside of here. One that is called "where" tells where the object is.
-    """
-
-    sizes: dict[str, int]
-
-    def priors(self) -> dict[str, tfd.Distribution]:
-        """The prior p(z_i) of each latent, which is the same for every object."""
-        raise NotImplementedError
-
-    def infer(
-        self, x: tf.Tensor, seen: tf.Tensor, place: tf.Tensor | None, noise: Samples
-    ) -> dict[str, Latent]:
-        """The latents of one object, one after the other.
-
-        Args:
-            x: images, `(B, H, W, C)`.
-            seen: what the recurrence says of the object, `(B, D)`.
-            place: (x, y) in image coordinates where attention has found it, `(B, 2)`, if there is any.
-            noise: standard normal, `(B, size)` for each latent.
-        """
-        raise NotImplementedError
-
-    def draw(self, samples: Samples) -> Layer:
-        """What objects with these latents `(B, size)` look like, on images `(B, H, W, C)`."""
-        raise NotImplementedError
-
-    def windows(self, samples: Samples) -> tf.Tensor:
-        """Where objects with these latents `(..., size)` are, as fractions of the image.
-
-        Returns:
-            `(..., 4)`: (ymin, xmin, ymax, xmax), which may lie outside of [0, 1].
-        """
-        raise NotImplementedError
-
-    def constrain(self, samples: Samples) -> Samples:
-        """The latents `(..., size)` made such that they can be drawn."""
-        return samples
-
-    def drawable(self, samples: Samples) -> tf.Tensor:
-        """Whether latents `(..., size)` can be drawn, `(...,)`."""
-        return tf.ones(tf.shape(next(iter(samples.values())))[:-1], tf.bool)
 
 
 @settings
@@ -187,6 +141,3 @@ class Glimpses(Objects):
 
     def drawable(self, samples):
         return self.where.drawable(samples["where"])
-
-
-ObjectsSettings = one_of("objects", GlimpseSettings)

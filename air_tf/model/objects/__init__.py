@@ -1,0 +1,10 @@
+"""The kinds of objects: each has its latents, infers them, and draws what they mean."""
+
+from air_tf.model.objects.base import Objects, Samples
+from air_tf.model.objects.glimpse import GlimpseSettings
+from air_tf.model.objects.rendered import RenderedSettings
+from air_tf.parts import one_of
+
+__all__ = ["GlimpseSettings", "Objects", "ObjectsSettings", "RenderedSettings", "Samples"]
+
+ObjectsSettings = one_of("objects", GlimpseSettings, RenderedSettings)

@@ -1,0 +1,191 @@
+"""Solids as objects of the model: their classes summed out, their poses, and what they look like."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import air_tf
+from air_tf.config import Config
+from air_tf.model.composition import Layer, Nearest
+from air_tf.presets import TABLE_TOP
+from air_tf.rendering import analytic
+from air_tf.rendering.camera import Camera, directions
+from air_tf.serving.export import export
+from tests.conftest import run_eagerly
+
+SIDE, IMAGES = 24, 4
+random = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    config = air_tf.replaced(
+        TABLE_TOP.model, image_shape=(SIDE, SIDE, 3), max_objects=2, embedding_filters=(4, 4),
+        embedding_units=8, lstm_units=8, hidden_units=8, attention_units=8, known_solids="table_ware",
+    )  # fmt: skip
+    return air_tf.AIR(config)
+
+
+@pytest.fixture(scope="module")
+def unrolled(model):
+    x = tf.constant(np.random.default_rng(1).random((IMAGES, SIDE, SIDE, 3)), tf.float32)
+    return model.unroll(x, model.sample_noise(IMAGES, 0))
+
+
+def some_samples(number, classes):
+    return {
+        "class": tf.one_hot(classes, 3),
+        "where": tf.constant(random.uniform(-0.7, 0.7, (number, 2)), tf.float32),
+        "turn": tf.constant(random.normal(size=(number, 2)), tf.float32),
+    }
+
+
+def by_classes(unrolled, n):
+    """log p(x | z, classes) and the probabilities under q of all classes of n objects, one by one."""
+    shares = [step.latents["class"].q.probs_parameter().numpy() for step in unrolled.steps]
+    for classes in itertools.product(range(3), repeat=n):
+        layers = [
+            Layer(*(part[k] for part in step.looks)) for step, k in zip(unrolled.steps, classes)
+        ]
+        image = unrolled.composition.compose(unrolled.behind.layer, layers)
+        share = np.prod([shares[i][:, k] for i, k in enumerate(classes)], axis=0)
+        yield unrolled.likelihood.log_prob(unrolled.x, image).numpy(), share
+
+
+def test_classes_are_summed_out_exactly(unrolled):
+    expected, summed = unrolled.log_px().numpy(), unrolled.log_px_summed().numpy()
+    assert expected.shape == summed.shape == (IMAGES, 3)
+    for n in range(3):
+        values, shares = map(np.stack, zip(*by_classes(unrolled, n)))
+        assert len(values) == 3**n
+        np.testing.assert_allclose(expected[:, n], (shares * values).sum(axis=0), rtol=1e-4)
+        of_prior = np.logaddexp.reduce(values, axis=0) - n * np.log(3)
+        np.testing.assert_allclose(summed[:, n], of_prior, rtol=1e-4)
+    # otherwise the order of classes, or q itself, would not be tested
+    assert np.ptp(shares) > 0.01 and (np.ptp(values, axis=0) > 1).all()
+
+
+def test_the_bound_with_expected_classes_lies_below_that_with_summed_ones(unrolled):
+    """By Jensen: E_q log p(x | c) - KL(q(c) || p(c)) <= log sum over c of p(c) p(x | c)."""
+    kl = np.cumsum(unrolled.kl_objects()["class"].numpy(), axis=1)
+    bound = unrolled.log_px().numpy() - np.pad(kl, [(0, 0), (1, 0)])
+    slack = 1e-3 * abs(bound)  # rounding
+    assert (bound <= unrolled.log_px_summed().numpy() + slack).all()
+    assert (unrolled.steps[0].latents["class"].log_ratio().numpy() == 0).all()
+
+
+def test_one_class_for_certain_is_drawn_by_the_renderer(model):
+    classes = [0, 1, 2, 1]
+    samples = some_samples(4, classes)
+    layer, looks = model.objects.draw_looks(samples)
+    angles = model.objects.angles(samples["turn"]).numpy()
+    for i, k in enumerate(classes):
+        solid = model.objects.solids[k]
+        pose = samples["where"][i : i + 1], tf.constant(angles[i : i + 1, k]), tf.ones(1)
+        alone = analytic.draw(solid, Camera().rays(SIDE), *pose, SIDE, SIDE)
+        for part, of_looks, of_solid in zip(layer, looks, alone):
+            np.testing.assert_allclose(of_looks[k, i], of_solid[0], atol=1e-5)
+            inside = np.asarray(alone.alpha[0] > 1e-3).repeat(part.shape[-1], axis=-1)
+            np.testing.assert_allclose(part[i][inside], of_solid[0][inside], atol=1e-4)
+    doubtful, _ = model.objects.draw_looks(samples | {"class": tf.fill((4, 3), 1 / 3)})
+    np.testing.assert_allclose(doubtful.colour, tf.reduce_mean(looks.colour, axis=0), atol=1e-5)
+
+
+def test_an_angle_does_not_tear_where_a_turn_ends(model):
+    below, above = np.pi - 1e-3, -np.pi + 1e-3  # the same turn, but for 2e-3
+    turns = np.float32([[np.cos(angle), np.sin(angle)] for angle in (below, above)])
+    plate, mug, bottle = model.objects.angles(tf.constant(turns)).numpy().T
+    assert (plate == 0).all() and (bottle == 0).all()  # look the same from everywhere
+    np.testing.assert_allclose(mug, [below, above], atol=1e-6)
+    cubes = air_tf.replaced(TABLE_TOP.model.objects, known_solids="solids").make(
+        TABLE_TOP.model.networks, (SIDE, SIDE, 3), True
+    )
+    samples = some_samples(2, [0, 0]) | {"where": tf.zeros((2, 2)), "turn": tf.constant(turns)}
+    angles = cubes.angles(samples["turn"]).numpy()[:, 0]
+    assert angles[0] - angles[1] == pytest.approx(np.pi / 2, abs=2e-3)
+    images = cubes.draw(samples).colour.numpy()
+    np.testing.assert_allclose(images[0], images[1], atol=0.01)
+    quarter = tf.constant([[1.0, 0.0], [-1.0, 1e-6]])
+    other = cubes.draw(samples | {"turn": quarter}).colour.numpy()
+    assert abs(other[0] - other[1]).max() > 0.1  # an eighth of a turn shows
+
+
+def test_what_is_seen_in_a_pixel_lies_on_its_ray():
+    rays = Camera().rays(SIDE)
+    pixels = tf.constant(random.uniform(-SIDE / 2, SIDE / 2, (30, 2)), tf.float32)
+    points = rays.at_height(pixels, 0.3)
+    points = tf.concat([points, tf.fill((30, 1), 0.3)], axis=-1)
+    np.testing.assert_allclose(rays.seen(points), pixels, atol=1e-3)
+    x, y, z = (part.numpy() for part in directions(rays, SIDE, SIDE))
+    row, column = 3, 17
+    along = rays.eye.numpy() + 2.5 * np.array([part[row, column] for part in (x, y, z)])
+    middle = (SIDE - 1) / 2
+    np.testing.assert_allclose(
+        rays.seen(tf.constant(along[None], tf.float32))[0], [column - middle, row - middle], atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("kind", range(3))
+def test_a_window_holds_what_is_drawn(model, kind):
+    samples = some_samples(20, [kind] * 20)
+    alpha = model.objects.draw(samples).alpha.numpy()[..., 0]
+    windows = model.objects.windows(samples).numpy() * SIDE
+    areas = []
+    for mask, (ymin, xmin, ymax, xmax) in zip(alpha > 0.5, windows):
+        rows, columns = np.nonzero(mask)
+        assert ymin <= rows.min() + 0.5 and rows.max() + 0.5 <= ymax
+        assert xmin <= columns.min() + 0.5 and columns.max() + 0.5 <= xmax
+        ink = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+        areas.append((ymax - ymin) * (xmax - xmin) / ink)
+    assert np.median(areas) < 4  # not just the whole image
+
+
+def test_of_objects_with_sharp_edges_the_depth_buffer_is_the_composition():
+    background = Layer(tf.constant(random.random((2, 5, 4, 3)), tf.float32))
+    layers = []
+    for _ in range(3):
+        alpha = random.random((2, 5, 4, 1)) < 0.5
+        parts = alpha * random.random((2, 5, 4, 3)), alpha, random.random((2, 5, 4, 1))
+        layers.append(Layer(*(tf.constant(part, tf.float32) for part in parts)))
+    nearest, canvas, images = Nearest(), background, [background.colour]
+    for layer in layers:
+        canvas = nearest.add(canvas, layer)
+        images.append(canvas.colour)
+    np.testing.assert_allclose(images, nearest.canvases(background, layers), atol=1e-6)
+
+
+def test_it_infers_decodes_and_is_saved(model, tmp_path):
+    images = random.random((2, SIDE, SIDE, 3), np.float32)
+    with run_eagerly():
+        scene = model.infer(images)
+        latents = {f"z_{name}": values for name, values in scene.latents.items()}
+        drawn = model.decode(scene.counts, **latents)
+    np.testing.assert_allclose(drawn, scene.reconstructions, atol=1e-5)
+    np.testing.assert_allclose(tf.reduce_sum(scene.latents["class"], axis=-1), 1, atol=1e-5)
+    classes, turns = scene.readings["classes"].numpy(), scene.latents["turn"].numpy()
+    np.testing.assert_array_equal(classes, np.argmax(scene.latents["class"], axis=-1))
+    angles = np.arctan2(turns[..., 1], turns[..., 0]) * (classes == 1)  # only a mug looks turned
+    np.testing.assert_allclose(scene.readings["angles"], angles, atol=1e-5)
+    np.testing.assert_array_equal(scene.readings["positions"], scene.latents["where"])
+
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again(images).latents["where"], scene.latents["where"], atol=1e-5)
+    served = air_tf.load(export(model, tmp_path / "exports"))
+    assert {*scene.readings} == {"classes", "positions", "angles"}
+    for name, values in served.infer(images).readings.items():
+        np.testing.assert_allclose(values, scene.readings[name], atol=1e-4)
+
+
+def test_glimpses_of_tables_and_solids_of_digits_are_refused():
+    with pytest.raises(ValueError, match="objects rendered for dataset table_top.*objects='glimpse'"):
+        air_tf.replaced(Config(), dataset="table_top")
+    with pytest.raises(ValueError, match=r"objects rendered for dataset table_top.*'multi_mnist'"):
+        air_tf.replaced(Config(), objects="rendered", composition="nearest")
+    with pytest.raises(ValueError, match="composition nearest for objects rendered.*'over'"):
+        air_tf.replaced(TABLE_TOP, composition="over")
+    with pytest.raises(ValueError, match="composition nearest for objects rendered.*'glimpse'"):
+        air_tf.replaced(Config(), composition="nearest")
