@@ -85,5 +85,5 @@ class Config:
     def __post_init__(self):
         dataset, objects = self.data.dataset, self.model.objects.objects
         require((dataset == "table_top") == (objects == "rendered"),
-                "objects rendered for dataset table_top, which are drawn by the same renderer, and for no "
-                "other", objects=objects, dataset=dataset)  # fmt: skip
+                "objects rendered for dataset table_top, which a renderer draws, and for no other",
+                objects=objects, dataset=dataset)  # fmt: skip

@@ -67,7 +67,7 @@ PHOTOGRAPHS = replaced(MANY_OBJECTS, background="vae", composition="over")
 # The background is the table, as one camera sees it
 TABLE_TOP = replaced(
     MULTI_MNIST, dataset="table_top", objects="rendered", composition="nearest", background="mean",
-    difference=True, attention_units=128, pixel_scale=0.2,
+    difference=True, attention_units=128, pixel_scale=0.2, count_bound="marginal",
     embedding_filters=(32, 64), embedding_kernels=(6, 5), embedding_strides=(4, 1),
 )  # fmt: skip
 PRESETS = {
@@ -75,5 +75,6 @@ PRESETS = {
     "interpolation": INTERPOLATION, "representation": REPRESENTATION, "two_digits": TWO_DIGITS,
     "five_digits": FIVE_DIGITS, "nine_digits": NINE_DIGITS, "noisy": NOISY, "grid": GRID,
     "sprites": SPRITES, "small_mnist": SMALL_MNIST, "multi_dsprites": MULTI_DSPRITES,
-    "table_top": TABLE_TOP, "few_objects": FEW_OBJECTS, "many_objects": MANY_OBJECTS, "photographs": PHOTOGRAPHS,
+    "table_top": TABLE_TOP, "few_objects": FEW_OBJECTS, "many_objects": MANY_OBJECTS,
+    "photographs": PHOTOGRAPHS,
 }  # fmt: skip

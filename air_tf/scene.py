@@ -32,7 +32,7 @@ class Scene(NamedTuple):
     reconstructions: Array  # (B, H, W, C), of the counted objects on their background
     backgrounds: Array  # (B, H, W, C), what is behind the objects
     latents: dict[str, Array]  # by their names, (B, N, size) of objects and (B, size) of backgrounds
-    readings: dict[str, Array] = {}  # what the latents of objects mean, by name: (B, N, ...); mostly none
+    readings: dict[str, Array] = {}  # noqa: RUF012 - (B, N, ...), what is read from latents, by name
 
     @classmethod
     def of(cls, outputs: dict[str, Array]) -> "Scene":

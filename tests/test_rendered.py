@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 import air_tf
 from air_tf.config import Config
@@ -13,6 +14,7 @@ from air_tf.model.composition import Layer, Nearest
 from air_tf.presets import TABLE_TOP
 from air_tf.rendering import analytic
 from air_tf.rendering.camera import Camera, directions
+from air_tf.rendering.renderer import AnalyticSettings, with_finite_differences
 from air_tf.serving.export import export
 from tests.conftest import run_eagerly
 
@@ -47,9 +49,7 @@ def by_classes(unrolled, n):
     """log p(x | z, classes) and the probabilities under q of all classes of n objects, one by one."""
     shares = [step.latents["class"].q.probs_parameter().numpy() for step in unrolled.steps]
     for classes in itertools.product(range(3), repeat=n):
-        layers = [
-            Layer(*(part[k] for part in step.looks)) for step, k in zip(unrolled.steps, classes)
-        ]
+        layers = [Layer(*(part[k] for part in step.looks)) for step, k in zip(unrolled.steps, classes)]
         image = unrolled.composition.compose(unrolled.behind.layer, layers)
         share = np.prod([shares[i][:, k] for i, k in enumerate(classes)], axis=0)
         yield unrolled.likelihood.log_prob(unrolled.x, image).numpy(), share
@@ -66,6 +66,23 @@ def test_classes_are_summed_out_exactly(unrolled):
         np.testing.assert_allclose(summed[:, n], of_prior, rtol=1e-4)
     # otherwise the order of classes, or q itself, would not be tested
     assert np.ptp(shares) > 0.01 and (np.ptp(values, axis=0) > 1).all()
+
+
+def test_q_of_the_class_is_fitted_to_the_responsibilities(model, unrolled):
+    """Of one object: the gradient of log sum_c p(c) p(x | c) by the logits of q is r(c) - q(c)."""
+    logits = tf.Variable(random.normal(size=(IMAGES, 3)), dtype=tf.float32)
+    values, _ = map(np.stack, zip(*by_classes(unrolled, 1)))  # (K, B)
+    responsibilities = np.exp(values - np.logaddexp.reduce(values, axis=0)).T
+    with tf.GradientTape() as tape:
+        q = tfp.distributions.OneHotCategorical(logits=logits)
+        first = unrolled.steps[0]
+        latents = first.latents | {"class": first.latents["class"]._replace(q=q)}
+        steps = [first._replace(latents=latents), *unrolled.steps[1:]]
+        summed = unrolled._replace(steps=steps).log_px_summed()[:, 1]
+    np.testing.assert_allclose(summed, unrolled.log_px_summed()[:, 1], rtol=1e-6)
+    expected = responsibilities - tf.nn.softmax(logits).numpy()
+    np.testing.assert_allclose(tape.gradient(summed, logits), expected, atol=1e-4)
+    assert abs(expected).max() > 0.1
 
 
 def test_the_bound_with_expected_classes_lies_below_that_with_summed_ones(unrolled):
@@ -189,3 +206,72 @@ def test_glimpses_of_tables_and_solids_of_digits_are_refused():
         air_tf.replaced(TABLE_TOP, composition="over")
     with pytest.raises(ValueError, match="composition nearest for objects rendered.*'glimpse'"):
         air_tf.replaced(Config(), composition="nearest")
+
+
+@pytest.mark.parametrize("name", ["solids", "table_ware"])
+def test_finite_differences_are_near_the_exact_gradient(name):
+    """But for kinks, where a pixel begins to be covered or is covered wholly: hence the median."""
+    poses = np.c_[random.uniform(-0.7, 0.7, (40, 2)), random.uniform(0, 7, 40)]
+    poses = tf.constant(poses, tf.float32)
+    weights = [tf.constant(random.normal(size=(40, SIDE, SIDE, c)), tf.float32) for c in (3, 1)]
+    for which in range(3):
+        found = []
+        for way in "exact", "finite_differences":
+            renderer = AnalyticSettings(pose_gradient=way).make(name, (SIDE, SIDE, 3))
+            with tf.GradientTape() as tape:
+                tape.watch(poses)
+                layer = renderer.draw(which, poses)
+                values = sum(tf.reduce_sum(w * part, axis=[1, 2, 3]) for w, part in zip(weights, layer))
+            found.append((values.numpy(), tape.gradient(values, poses).numpy()))
+        (values, exact), (same, differences) = found
+        np.testing.assert_array_equal(values, same)
+        error = np.median(abs(differences - exact), axis=0) / np.median(abs(exact), axis=0)
+        turns = renderer.solids[which].symmetry > 0
+        assert (error[: 2 + turns] < 0.4).all()
+        assert turns or np.median(abs(differences[:, 2])) < 0.05 * np.median(abs(exact[:, :2]))
+
+
+def test_finite_differences_by_hand():
+    """A black box that NumPy computes: layers that are quadratic in the pose."""
+    calls = []
+
+    def render(poses):
+        def in_numpy(poses):
+            calls.append(len(poses))
+            x, y, angle = poses.T[..., None, None, None]
+            colour = np.broadcast_to(x**2 + 3 * y, (len(poses), 2, 2, 3))
+            alpha = np.broadcast_to(x * angle, (len(poses), 2, 2, 1))
+            return [part.astype(np.float32) for part in (colour, alpha, alpha)]
+
+        parts = tf.numpy_function(in_numpy, [poses], [tf.float32] * 3)
+        return Layer(*(tf.ensure_shape(p, (2, 2, 2, c)) for p, c in zip(parts, (3, 1, 1))))
+
+    poses = tf.constant([[0.5, -1.0, 2.0], [-2.0, 0.0, 1.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(poses)
+        layer = with_finite_differences(render, poses)
+        value = tf.reduce_sum(layer.colour) + 2 * tf.reduce_sum(layer.alpha)
+    # of 12 colours and 4 alphas: 12 (2 x) + 8 angle, 12 * 3, 8 x
+    expected = [[12 + 16, 36, 4], [-48 + 8, 36, -16]]
+    np.testing.assert_allclose(tape.gradient(value, poses), expected, rtol=1e-3)
+    assert len(calls) == 1 + 2 * 3
+
+
+@pytest.mark.parametrize("presence", ["enumerate", "nvil", "concrete"])
+def test_a_class_is_summed_out_sampled_or_relaxed(presence):
+    estimator = air_tf.replaced(air_tf.ModelConfig(), presence=presence).estimator.make()
+    number = 4000
+    probabilities = np.float32([0.6, 0.3, 0.1])
+    q = tfp.distributions.OneHotCategorical(probs=tf.tile(probabilities[None], (number, 1)))
+    noise = tf.constant(random.normal(size=(number, 3)), tf.float32)
+    chosen = estimator.choose(q, noise).numpy()
+    np.testing.assert_allclose(chosen.sum(axis=1), 1, atol=1e-5)
+    # four standard errors of a share
+    error = 4 * np.sqrt(probabilities * (1 - probabilities) / number)
+    assert (abs(np.eye(3)[chosen.argmax(axis=1)].mean(axis=0) - probabilities) < error).all() == (
+        presence != "enumerate"
+    )
+    certain = (chosen.max(axis=1) == 1).mean()
+    assert certain == (1 if presence == "nvil" else 0)
+    at_mean = estimator.choose(q, tf.zeros((number, 3))).numpy()
+    assert (at_mean.argmax(axis=1) == 0).all()

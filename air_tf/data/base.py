@@ -11,6 +11,7 @@ import numpy as np
 from air_tf.data.cache import cached
 from air_tf.data.split import Composer, Split
 from air_tf.paths import expand
+from air_tf.scene import Scene
 from air_tf.validation import Images, Text, settings
 
 
@@ -25,6 +26,8 @@ class Dataset(NamedTuple):
     segments: Callable[[str, Split], np.ndarray] | None = None  # (split's name, part) to (S, H, W)
     compose: Composer | None = None  # images like those to train on
     masks: Callable[[str, Split], np.ndarray] | None = None  # (name, part) to (S, M, H, W) bool
+    measure: Callable[[Scene, Split], dict] | None = None  # metrics that only such images have, by name
+    picture: Callable[[Scene, Split], dict] | None = None  # (caption, figure) likewise
 
     @property
     def digits(self) -> str:

@@ -12,12 +12,14 @@ from air_tf.data import masks
 from air_tf.data.base import Dataset, GeneratedBase
 from air_tf.data.cache import BAR_AFTER, fingerprint
 from air_tf.data.split import COPIES, Split
+from air_tf.evaluation.poses import Placed, pose_metrics
 from air_tf.memory import check_memory
 from air_tf.model.composition import Layer, Nearest
 from air_tf.parts import kind
 from air_tf.rendering import analytic
 from air_tf.rendering.camera import Camera
 from air_tf.rendering.solids import SETS, Solid
+from air_tf.scene import Scene
 from air_tf.validation import Images, ModelSide, require, settings
 
 SEED = 16_08_575
@@ -76,6 +78,7 @@ class TableTopSettings(GeneratedBase):
             {"image_shape": shape, "known_solids": self.solids},
             segments=lambda name, split: segments(whole_and_shown(split, solids)[1]),
             masks=lambda name, split: whole_and_shown(split, solids)[0],
+            measure=functools.partial(measured, solids), picture=functools.partial(pictured, solids),
         )  # fmt: skip
 
 
@@ -104,6 +107,10 @@ class Poses(NamedTuple):
     def of(cls, split: Split) -> "Poses":
         """Those that a split's placements tell."""
         return cls(split.counts, split.labels, split.placements * UNIT)
+
+    def placed(self) -> Placed:
+        """They without their cameras."""
+        return Placed(self.counts, self.classes, self.numbers[..., :2], self.numbers[..., 2])
 
 
 def apart(count: int, random: np.random.Generator) -> np.ndarray:
@@ -220,6 +227,21 @@ def whole_and_shown(split: Split, solids: tuple[Solid, ...]) -> tuple[np.ndarray
     """Masks of the solids with what is hidden of them, bool, and how much they show: `(S, M, H, W)`."""
     _, whole, shown = rendered(solids, split.image_shape[0], Poses.of(split))
     return whole, shown
+
+
+def measured(solids: tuple[Solid, ...], scene: Scene, split: Split) -> dict:
+    """`pose_metrics` of the scenes that were inferred."""
+    read = scene.readings
+    found = Placed(scene.counts, read["classes"], read["positions"], read["angles"])
+    return pose_metrics(found, Poses.of(split).placed(), solids)
+
+
+def pictured(solids: tuple[Solid, ...], scene: Scene, split: Split) -> dict:
+    """The scenes that were inferred, drawn anew from several sides."""
+    from air_tf.evaluation.table_views import views  # matplotlib takes its time
+
+    caption = "What was inferred, rendered again from three sides, and from above (true poses in grey)."
+    return {"views": (caption, views(solids, scene, split))}
 
 
 def segments(shown: np.ndarray) -> np.ndarray:

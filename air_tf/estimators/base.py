@@ -4,8 +4,12 @@ from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from air_tf.estimators.bounds import Terms, Unrolled
+from air_tf.model.objects import summed_out
+
+tfd = tfp.distributions
 
 
 class Estimate(NamedTuple):
@@ -34,6 +38,10 @@ class Estimator(keras.layers.Layer):
             train_step: int scalar, training steps done so far.
         """
         raise NotImplementedError
+
+    def choose(self, q: tfd.OneHotCategorical, noise: tf.Tensor) -> tf.Tensor:
+        """The class `(B, K)` of each object that has one, by standard normal noise `(B, K)`."""
+        return summed_out(q, noise)
 
     def update(self, gradients: list[tf.Tensor], estimate: Estimate) -> None:
         """Follows the gradients of its own `trainable_variables`, which are none here."""

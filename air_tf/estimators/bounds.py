@@ -53,7 +53,7 @@ class Unrolled(NamedTuple):
         return tf.stack([tf.concat([*step.samples.values()], axis=-1) for step in self.steps], axis=1)
 
     def log_px(self) -> tf.Tensor:
-        """log p(x | z, n) for n in 0..N, if objects have classes its mean over q(class): `(B, N + 1)`."""
+        """log p(x | z, n) for n in 0..N; of objects with classes its mean under q: `(B, N + 1)`."""
         if self.steps[0].looks is None:
             canvases = self.composition.canvases(self.behind.layer, self.layers)
             return tf.transpose(self.likelihood.log_prob(self.x, canvases))
@@ -65,18 +65,26 @@ class Unrolled(NamedTuple):
         return self._over_classes(mean)
 
     def log_px_summed(self) -> tf.Tensor:
-        """log p(x | z, n) for n in 0..N with the objects' classes, if any, summed out: `(B, N + 1)`."""
+        """log p(x | z, n) for n in 0..N with the objects' classes, if any, summed out: `(B, N + 1)`.
+
+        Its value does not depend on q(class); its gradient fits q(class) to the responsibilities of the
+        classes, as the gradient of a log of a sum is the mean under them.
+        """
         if self.steps[0].looks is None:
             return self.log_px()
 
         def log_sum(step, values):
-            shares = tf.math.log_softmax(step.latents["class"].p.logits_parameter())
-            return tf.reduce_logsumexp(shares[:, None] + values, axis=-2)
+            log_p, log_q = (
+                tf.math.log_softmax(of.logits_parameter())
+                for of in (step.latents["class"].p, step.latents["class"].q)
+            )
+            shares = log_p + log_q - tf.stop_gradient(log_q)  # (B, K)
+            return tf.reduce_logsumexp(tf.transpose(shares) + values, axis=-2)
 
         return self._over_classes(log_sum)
 
     def _over_classes(self, reduce) -> tf.Tensor:
-        """log p(x | z, n) for n in 0..N, exactly: of all K^n images in which n objects have a class each.
+        """log p(x | z, n) for n in 0..N, exactly, from all K^n images of n objects with a class each.
 
         Args:
             reduce: takes a step and values `(..., K, B)`, of its classes, to `(..., B)`.
@@ -106,6 +114,13 @@ class Unrolled(NamedTuple):
             name: tf.stack([step.latents[name].kl() for step in self.steps], axis=-1)
             for name in self.steps[0].latents
         }
+
+    def log_q_classes(self) -> tf.Tensor:
+        """log q of the class that object i has, 0 for objects without classes: `(B, N)`."""
+        if self.steps[0].looks is None:
+            return tf.zeros_like(self.pres_logits)
+        classes = [step.latents["class"] for step in self.steps]
+        return tf.stack([latent.q.log_prob(latent.sample) for latent in classes], axis=-1)
 
     def kl_behind(self) -> dict[str, tf.Tensor]:
         """KL of each latent of the background: `(B,)`."""

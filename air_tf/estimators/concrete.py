@@ -3,6 +3,7 @@
 References:
     [1] Maddison et al. 2016, The Concrete Distribution. arXiv 1611.00712, appendix C.3.
     [2] Graves 2016, Adaptive Computation Time. arXiv 1603.08983, section 2.
+    [3] Jang et al. 2017, Categorical Reparameterization with Gumbel-Softmax. arXiv 1611.01144.
 """
 
 from typing import Annotated
@@ -13,6 +14,7 @@ from pydantic import Field
 
 from air_tf.estimators.base import Estimate, Estimator
 from air_tf.estimators.bounds import Unrolled
+from air_tf.model.noise import gumbel
 from air_tf.parts import kind
 from air_tf.validation import Share, settings
 
@@ -47,6 +49,9 @@ class Concrete(Estimator):
     In the way of [2], object i is drawn while the sum of (1 - z_pres) up to and with it is below
     `stop_sum`, and its presence is paid for while the sum before it is.
 
+    Classes, where objects have them, are relaxed alike, but pay the divergence of the classes
+    themselves, as in [3]: once q is certain, a relaxed image differs little from that of one class.
+
     Args:
         settings: `ConcreteSettings`.
     """
@@ -55,6 +60,10 @@ class Concrete(Estimator):
         super().__init__(**kwargs)
         self.settings = settings
         self.built = True
+
+    def choose(self, q, noise):
+        """A relaxed sample of q, in the way of [3]: all classes, in shares that sum to 1."""
+        return tf.nn.softmax((q.logits_parameter() + gumbel(noise)) / self.settings.temperature)
 
     def estimate(self, unrolled: Unrolled, train_step) -> Estimate:
         """The bound on the relaxed model and its terms."""

@@ -16,6 +16,7 @@ from pydantic import Field
 from air_tf.estimators.base import Estimate, Estimator
 from air_tf.estimators.bounds import Unrolled
 from air_tf.model.networks import MLP, ImageEmbedding
+from air_tf.model.noise import gumbel
 from air_tf.parts import kind
 from air_tf.validation import Rate, Units, settings
 
@@ -86,6 +87,9 @@ class NVIL(Estimator):
         signal_i = log p(x | z, n) + sum_{j >= i} [log p(z_pres_j) - log q(z_pres_j)
                    - z_pres_j (KL(z_where_j) + KL(z_what_j))] - b_i(x, z_<i)
 
+    A class, where objects have one, is sampled too, and gets the signal of its step's presence: what its
+    own KL adds to that does not depend on the sample.
+
     Steps after the first absence have no presence to decide: they are masked. Of the signal, a running
     mean is subtracted and a running standard deviation is divided out where it is above 1.
 
@@ -106,6 +110,10 @@ class NVIL(Estimator):
         self.signal_mean = self.add_weight(name="signal_mean", initializer="zeros", **average)
         self.signal_variance = self.add_weight(name="signal_variance", initializer="zeros", **average)
         self.built = True
+
+    def choose(self, q, noise):
+        """A sample of q."""
+        return tf.one_hot(tf.argmax(q.logits_parameter() + gumbel(noise), axis=-1), noise.shape[-1])
 
     def estimate(self, unrolled: Unrolled, train_step) -> Estimate:
         """A surrogate whose gradient is the estimator's, and the ELBO's terms at the sampled count."""
@@ -137,7 +145,8 @@ class NVIL(Estimator):
         terms = unrolled.terms(log_px, tf.reduce_sum(kl_count, axis=-1), present)
         # the score of log q(n) itself has mean 0: the path through it is cut
         path = terms["elbo"] + tf.reduce_sum(log_q - tf.stop_gradient(log_q), axis=-1)
-        score = tf.reduce_sum(tf.stop_gradient(signal) * log_q, axis=-1)
+        chosen = log_q + present * unrolled.log_q_classes()
+        score = tf.reduce_sum(tf.stop_gradient(signal) * chosen, axis=-1)
         # not normalised: its own optimizer, Adam, takes any scale, but not one that jumps
         baseline_loss = 0.5 * tf.reduce_sum(decided * error**2, axis=-1)
         mean, variance = tf.nn.weighted_moments(residual, axes=[0, 1], frequency_weights=decided)

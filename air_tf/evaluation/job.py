@@ -97,6 +97,8 @@ def write_evaluation(
 
     segments = dataset.segments and functools.partial(dataset.segments, config.split)
     scene, metrics = evaluate_fully(model, split, segments)
+    if dataset.measure is not None:
+        metrics |= dataset.measure(scene, split)
     record = {
         "model": as_text(config.run or config.saved_model),
         "dataset": config.data.dataset,
@@ -108,6 +110,8 @@ def write_evaluation(
     if run is not None:
         record["rho"] = model.rho()
     captioned = report.make_figures(model, scene, split, [] if run is None else read_history(run))
+    if dataset.picture is not None:
+        captioned |= dataset.picture(scene, split)
     record["seconds"] = time.perf_counter() - started
     if config.importance_samples is not None:
         started = time.perf_counter()

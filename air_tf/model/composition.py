@@ -175,6 +175,7 @@ class Nearest(Composition):
         shares = [layer.alpha * uncovered(layer, there) for layer in there]
         return tf.stack(shares, axis=1)[..., 0]
 
+
 def present(layers: list[Layer], presence: tf.Tensor) -> list[Layer]:
     """The layers as far as they are there, by `presence (B, N)`."""
     there = tf.unstack(presence[..., None, None, None], axis=1)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 
 class Noise(NamedTuple):
@@ -46,6 +47,12 @@ def stateless_noise(sizes: Sizes, batch_size, seed: tf.Tensor) -> Noise:
     objects = [normal(sizes.objects) for _ in steps]
     presence = tf.stack([_logistic((batch_size,), part_seed()) for _ in steps], axis=-1)
     return Noise(objects, presence, normal(sizes.background), part_seed())
+
+
+def gumbel(noise: tf.Tensor) -> tf.Tensor:
+    """Standard Gumbel noise out of standard normal noise."""
+    below = tf.clip_by_value(tfp.distributions.Normal(0.0, 1.0).cdf(noise), 1e-6, 1 - 1e-6)
+    return -tf.math.log(-tf.math.log(below))
 
 
 def _logistic(shape, seed) -> tf.Tensor:

@@ -42,7 +42,7 @@ class Rays(NamedTuple):
         return Rays(seen(self.eye - at), *map(seen, self[1:]))
 
     def seen(self, points: tf.Tensor) -> tf.Tensor:
-        """Where points `(..., 3)` are seen, `(..., 2)`: (column, row), pixels from the image's middle."""
+        """Where points `(..., 3)` are seen: (column, row), in pixels from its middle, `(..., 2)`."""
         away = points - self.eye
         depth = tf.reduce_sum(away * self.forward, axis=-1, keepdims=True)
         steps = tf.stack([self.right, self.down], axis=-2)

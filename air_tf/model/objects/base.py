@@ -11,6 +11,16 @@ tfd = tfp.distributions
 Samples = dict[str, tf.Tensor]  # of each latent, by its name
 
 
+def summed_out(q: tfd.OneHotCategorical, noise: tf.Tensor) -> tf.Tensor:
+    """No choice among classes: their probabilities `(B, K)`, for estimators that sum over all of them.
+
+    Args:
+        q: of the class, one-hot.
+        noise: standard normal, `(B, K)`.
+    """
+    return q.probs_parameter()
+
+
 class Objects(keras.layers.Layer):
     """A kind of object. Its latents have their sizes in `sizes`, by their names, in order of inference.
 
@@ -18,6 +28,7 @@ class Objects(keras.layers.Layer):
     """
 
     sizes: dict[str, int]
+    choose = staticmethod(summed_out)  # the estimator's way to choose a class
 
     def priors(self) -> dict[str, tfd.Distribution]:
         """The prior p(z_i) of each latent, which is the same for every object."""

@@ -6,7 +6,6 @@ References:
 
 from typing import Annotated
 
-import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 from pydantic import Field

@@ -2,7 +2,6 @@
 
 References:
     [1] Eslami et al. 2016, Attend, Infer, Repeat. arXiv 1603.08575, section 3.3.
-    [2] Jang et al. 2017, Categorical Reparameterization with Gumbel-Softmax. arXiv 1611.01144.
 """
 
 from typing import Annotated, Literal
@@ -17,25 +16,28 @@ from air_tf.model.latent import Latent, normal, reparameterised, standard_normal
 from air_tf.model.networks import Networks, NormalParameters
 from air_tf.model.objects.base import Objects
 from air_tf.parts import kind
-from air_tf.rendering import analytic
-from air_tf.rendering.camera import Camera, corners
+from air_tf.rendering.camera import corners
+from air_tf.rendering.renderer import AnalyticSettings
 from air_tf.rendering.solids import SETS
 from air_tf.validation import Scale, settings
 
 tfd = tfp.distributions
 MIDDLE = 0.3  # height above the table, in halves of its side, at which attention finds solids
 FIRST_SCALE = 0.2  # of q's first positions, likewise: a prior's would miss most solids
+TINY = 1e-6
 POSE = 4  # numbers of a position and a turn
 
 
 @settings
 class RenderedSettings:
-    """A solid that stands on a table and is drawn by a renderer, as in Eslami et al. 2016, section 3.3."""
+    """A solid on a table, drawn by a renderer, as in section 3.3 of Eslami et al. 2016."""
 
     objects: kind("rendered") = "rendered"
 
     known_solids: Annotated[Literal[*SETS], tyro.conf.Suppress] = "solids"
     """The solids that there are, which the data set decides."""
+
+    renderer: AnalyticSettings = AnalyticSettings()
 
     position_scale: Scale = 0.5
     """Standard deviation of the prior of a solid's position, in halves of the table's side."""
@@ -72,8 +74,7 @@ class Rendered(Objects):
     rejection: its samples are no function of the model's standard normal noise, and XLA would compile a
     loop for each.
 
-    There are no glimpses: the recurrence sees the image. In place of z_class stands what q says of each
-    class, for estimators sum the classes out.
+    There are no glimpses: the recurrence sees the image.
 
     Args:
         settings: `RenderedSettings`.
@@ -84,9 +85,9 @@ class Rendered(Objects):
     def __init__(self, settings: RenderedSettings, networks: Networks, image_shape, **kwargs):
         super().__init__(**kwargs)
         self.settings, self.image_shape = settings, image_shape
-        self.solids = SETS[settings.known_solids]
+        self.renderer = settings.renderer.make(settings.known_solids, image_shape)
+        self.solids, self.rays = self.renderer.solids, self.renderer.rays
         self.sizes = {"class": len(self.solids), "where": 2, "turn": 2}
-        self.rays = Camera().rays(image_shape[0])
         self.class_head = networks.head(len(self.solids))
         self.where_head = NormalParameters(networks.head(4), [0.0] * 2, [FIRST_SCALE] * 2)
         self.turn_head = NormalParameters(networks.head(4), [0.0] * 2, [1.0] * 2)
@@ -110,7 +111,7 @@ class Rendered(Objects):
             loc += self.rays.at_height(pixels, MIDDLE)
         q_where, q_turn = normal(loc, stddev), normal(*self.turn_head(seen))
         return {
-            "class": Latent(q_class, priors["class"], q_class.probs_parameter()),
+            "class": Latent(q_class, priors["class"], self.choose(q_class, noise["class"])),
             "where": Latent(q_where, priors["where"], reparameterised(q_where, noise["where"])),
             "turn": Latent(q_turn, priors["turn"], reparameterised(q_turn, noise["turn"])),
         }
@@ -121,25 +122,23 @@ class Rendered(Objects):
         return angle * np.float32([1 / solid.symmetry if solid.symmetry else 0 for solid in self.solids])
 
     def draw_looks(self, samples):
-        height, width, _ = self.image_shape
-        where, angles = samples["where"], self.angles(samples["turn"])
-        size = tf.ones_like(where[:, 0])
+        angles = self.angles(samples["turn"])
         looks = [
-            analytic.draw(solid, self.rays, where, angles[:, k], size, height, width)
-            for k, solid in enumerate(self.solids)
+            self.renderer.draw(k, tf.concat([samples["where"], angles[:, k : k + 1]], axis=-1))
+            for k in range(len(self.solids))
         ]
         looks = Layer(*(tf.stack(parts) for parts in zip(*looks)))  # (K, B, H, W, C)
         share = tf.transpose(samples["class"])[..., None, None, None]
         opaque = share * looks.alpha
         alpha = tf.reduce_sum(opaque, axis=0)
-        depth = tf.reduce_sum(opaque * looks.depth, axis=0) / tf.maximum(alpha, analytic.TINY)
+        depth = tf.reduce_sum(opaque * looks.depth, axis=0) / tf.maximum(alpha, TINY)
         return Layer(tf.reduce_sum(share * looks.colour, axis=0), alpha, depth), looks
 
     def draw(self, samples):
         return self.draw_looks(samples)[0]
 
     def readings(self, samples):
-        """The most probable class, the position in halves of the table's side, and the angle in radians."""
+        """The most probable class, the position (halves of the table's side) and the angle (radians)."""
         classes = tf.argmax(samples["class"], axis=-1, output_type=tf.int32)
         angles = tf.gather(self.angles(samples["turn"]), classes, batch_dims=2)
         return {"classes": classes, "positions": samples["where"], "angles": angles}
