@@ -68,6 +68,7 @@ PHOTOGRAPHS = replaced(MANY_OBJECTS, background="vae", composition="over")
 TABLE_TOP = replaced(
     MULTI_MNIST, dataset="table_top", objects="rendered", composition="nearest", background="mean",
     difference=True, attention_units=128, pixel_scale=0.2, count_bound="marginal",
+    batch_size=32, steps=3000,
     embedding_filters=(32, 64), embedding_kernels=(6, 5), embedding_strides=(4, 1),
 )  # fmt: skip
 PRESETS = {

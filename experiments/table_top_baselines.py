@@ -45,8 +45,9 @@ class Supervised(AIR):
             )
             loss = -tf.reduce_mean(told)
         weights = self.trainable_variables
-        gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        self.optimizer.apply(gradients, weights)
+        # 0 for weights that have no part in it, such as the background's
+        gradients = zip(tape.gradient(loss, weights), weights)
+        self.optimizer.apply([tf.zeros(w.shape) if g is None else g for g, w in gradients], weights)
         return {"loss": loss}
 
 

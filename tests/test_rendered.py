@@ -28,7 +28,9 @@ def model():
         TABLE_TOP.model, image_shape=(SIDE, SIDE, 3), max_objects=2, embedding_filters=(4, 4),
         embedding_units=8, lstm_units=8, hidden_units=8, attention_units=8, known_solids="table_ware",
     )  # fmt: skip
-    return air_tf.AIR(config)
+    model = air_tf.AIR(config)
+    model.objects.class_head.outputs.bias.assign([1.0, 0.0, -1.0])
+    return model
 
 
 @pytest.fixture(scope="module")
