@@ -11,6 +11,7 @@ from air_tf.config import Config
 from air_tf.evaluation.job import EvaluateConfig
 from air_tf.parts import choices, flat, owners
 from air_tf.prediction.job import PredictConfig
+from air_tf.presets import PRESETS
 from air_tf.serving.served import PRETRAINED
 from tests.conftest import REPOSITORY
 
@@ -28,7 +29,8 @@ OTHERS = {
 def known_flags() -> set[str]:
     commands = DemoConfig, ExportConfig, EvaluateConfig, PredictConfig
     names = {field.name for command in commands for field in dataclasses.fields(command)}
-    names |= {*flat(Config()), *owners(Config), *choices(Config)}
+    names |= {*owners(Config), *choices(Config)}
+    names |= {name for preset in PRESETS.values() for name in flat(preset)}
     flags = {name.replace("_", "-") for name in names}
     return flags | {f"no-{flag}" for flag in flags} | OTHERS
 

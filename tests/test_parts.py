@@ -6,6 +6,7 @@ from pydantic import Field
 
 from air_tf import Config
 from air_tf.parts import choices, flat, kind, one_of, owners, replaced
+from air_tf.presets import PRESETS
 from air_tf.validation import settings
 
 
@@ -82,7 +83,9 @@ def test_settings_of_the_program_have_names_of_their_own():
             value = getattr(config, field.name)
             yield from names(value) if dataclasses.is_dataclass(value) else [field.name]
 
+    only_together = {"table_top", "rendered", "nearest"}
     for selector, kinds in choices(Config).items():
         for each in kinds:
-            found = [*names(replaced(Config(), **{selector: each}))]
+            base = PRESETS["table_top"] if each in only_together else Config()
+            found = [*names(replaced(base, **{selector: each}))]
             assert len(found) == len({*found}), f"{selector}={each}"

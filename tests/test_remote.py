@@ -91,7 +91,14 @@ def resize(endpoint, name, size):
     return change
 
 
+def read_of_more_objects(signatures):
+    outputs = signatures["serving_default"].outputs
+    outputs["classes"].CopyFrom(outputs["scores"])
+    outputs["classes"].tensor_shape.dim[1].size = 9
+
+
 METADATA = {
+    r"an output classes of the shape \(None, 9\)": read_of_more_objects,
     "decode missing": lambda signatures: signatures.pop("decode"),
     "'images'": lambda signatures: signatures["serving_default"].inputs.pop("images"),
     "outputs of serving_default": lambda signatures: signatures["serving_default"].outputs.pop("boxes"),

@@ -92,7 +92,7 @@ class Unrolled(NamedTuple):
         result = []
         for n in range(len(self.steps) + 1):
             looks = [
-                Layer(*(_along(part, i, n) for part in step.looks))
+                Layer(*(_along(part, i, n) for part in step.looks or ()))
                 for i, step in enumerate(self.steps[:n])
             ]
             values = self.likelihood.log_prob(

@@ -100,15 +100,15 @@ class Endpoints(NamedTuple):
             behind = {name: shape[0] for name, shape in shapes.items() if len(shape) == 1}
             height, width, channels = image_shape
             endpoints = cls((height, width, channels), max_objects, latents, behind, {})
+            sizes = (*image_shape, max_objects, *latents.values(), *behind.values())
+            if not all(isinstance(size, int) and size > 0 for size in sizes):
+                raise ValueError(f"the sizes {endpoints}")
             known, given = endpoints.outputs["serving_default"], outputs["serving_default"]
             readings = {name: spec for name, spec in given.items() if name not in known}
             for name, spec in readings.items():
                 if spec.shape.rank < 2 or spec.shape[1] != max_objects:
                     raise ValueError(f"an output {name} of the shape {spec.shape}")
             endpoints = endpoints._replace(readings=readings)
-            sizes = (*image_shape, max_objects, *latents.values(), *behind.values())
-            if not all(isinstance(size, int) and size > 0 for size in sizes):
-                raise ValueError(f"the sizes {endpoints}")
             for kind, declared in ("inputs", inputs), ("outputs", outputs):
                 for name, specs in getattr(endpoints, kind).items():
                     if not _fit(declared[name], specs):
