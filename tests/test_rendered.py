@@ -12,9 +12,9 @@ import air_tf
 from air_tf.config import Config
 from air_tf.model.composition import Layer, Nearest
 from air_tf.presets import TABLE_TOP
-from air_tf.rendering import analytic
+from air_tf.rendering import AnalyticSettings, analytic
+from air_tf.rendering.black_box import with_finite_differences
 from air_tf.rendering.camera import Camera, directions
-from air_tf.rendering.renderer import AnalyticSettings, with_finite_differences
 from air_tf.serving.export import export
 from tests.conftest import run_eagerly
 

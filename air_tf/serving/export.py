@@ -44,12 +44,18 @@ def export(model: AIR, out: str | Path) -> Path:
         The version's folder, `out/VERSION`.
 
     Raises:
-        ValueError: `out` is a file, or holds the last version that there can be.
+        ValueError: `out` is a file, or holds the last version that there can be, or the model draws with
+            a renderer that is a black box.
         OSError: it cannot be written, for example on a full disk; nothing is left behind.
     """
     out = expand(out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"Expected a folder to export to. Received: {out}, which is a file.")
+    if not model.objects.compiled:
+        raise ValueError(
+            "Expected a model that TensorFlow can compute by itself, which a SavedModel has to be. "
+            "Received: one whose renderer is a black box."
+        )
     out.mkdir(parents=True, exist_ok=True)
 
     # Trap: tf.saved_model.save of a Keras 3 model fails in the Session loader that TF Serving uses. The

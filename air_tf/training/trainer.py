@@ -113,10 +113,12 @@ class Trainer:
         )
         # The gradient is always compiled with XLA. Optimizers apply it outside, since strategies
         # cannot reduce inside; on one device the whole step is compiled, which is faster.
-        self.gradients = tf.function(self.model.gradients, jit_compile=True)
+        # Renderers that are black boxes are not.
+        compiled = self.model.objects.compiled
+        self.gradients = tf.function(self.model.gradients, jit_compile=compiled)
         self.replica_step = self._replica_step
         if strategy.num_replicas_in_sync == 1:
-            self.replica_step = tf.function(self._replica_step, jit_compile=True)
+            self.replica_step = tf.function(self._replica_step, jit_compile=compiled)
         self.iterator = None
 
     @property

@@ -28,6 +28,7 @@ class Objects(keras.layers.Layer):
     """
 
     sizes: dict[str, int]
+    compiled = True  # whether XLA can compile what it draws, and a SavedModel hold it
     choose = staticmethod(summed_out)  # the estimator's way to choose a class
 
     def priors(self) -> dict[str, tfd.Distribution]:

@@ -16,8 +16,8 @@ from air_tf.model.latent import Latent, normal, reparameterised, standard_normal
 from air_tf.model.networks import Networks, NormalParameters
 from air_tf.model.objects.base import Objects
 from air_tf.parts import kind
+from air_tf.rendering import AnalyticSettings, RendererSettings
 from air_tf.rendering.camera import corners
-from air_tf.rendering.renderer import AnalyticSettings
 from air_tf.rendering.solids import SETS
 from air_tf.validation import Scale, settings
 
@@ -37,7 +37,7 @@ class RenderedSettings:
     known_solids: Annotated[Literal[*SETS], tyro.conf.Suppress] = "solids"
     """The solids that there are, which the data set decides."""
 
-    renderer: AnalyticSettings = AnalyticSettings()
+    renderer: RendererSettings = AnalyticSettings()
 
     position_scale: Scale = 0.5
     """Standard deviation of the prior of a solid's position, in halves of the table's side."""
@@ -87,6 +87,7 @@ class Rendered(Objects):
         self.settings, self.image_shape = settings, image_shape
         self.renderer = settings.renderer.make(settings.known_solids, image_shape)
         self.solids, self.rays = self.renderer.solids, self.renderer.rays
+        self.compiled = self.renderer.compiled
         self.sizes = {"class": len(self.solids), "where": 2, "turn": 2}
         self.class_head = networks.head(len(self.solids))
         self.where_head = NormalParameters(networks.head(4), [0.0] * 2, [FIRST_SCALE] * 2)
