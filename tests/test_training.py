@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import SHORT_RUN
+from matplotlib.figure import Figure
 
 from air_tf import AIR, replaced
 from air_tf.config import Config, TrainingConfig
+from air_tf.data.base import Dataset, DatasetBase
 from air_tf.data.split import Split
 from air_tf.training import checkpoints, loop, run_folder
 from air_tf.training.trainer import Diverged, Trainer, names_workers
@@ -204,12 +206,12 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(make_trainer):
         trainer.run(3)
 
 
-@pytest.fixture
-def held_out():
-    return Split.unlabelled(IMAGES)
+def dataset_of(split, **options):
+    """A data set of one split, as far as it is evaluated on while training."""
+    return Dataset({"test": split}, DatasetBase(), "", "", {}, **options)
 
 
-def test_training_stops_when_its_folder_is_removed(make_trainer, held_out, tmp_path, monkeypatch):
+def test_training_stops_when_its_folder_is_removed(make_trainer, tmp_path, monkeypatch):
     trainer, folder = make_trainer(), tmp_path / "run"
     folder.mkdir()
 
@@ -222,7 +224,7 @@ def test_training_stops_when_its_folder_is_removed(make_trainer, held_out, tmp_p
     monkeypatch.setattr(trainer, "config", config)
     monkeypatch.setattr(trainer, "run", run)
     with pytest.raises(OSError, match="Expected the run's folder to stay in its place"):
-        loop._train(trainer, held_out, folder, [])
+        loop._train(trainer, dataset_of(Split.unlabelled(IMAGES)), folder, [])
 
 
 def test_a_disk_that_is_full_leaves_no_half_written_checkpoint(make_trainer, tmp_path, monkeypatch):
@@ -256,13 +258,39 @@ def test_a_tf_config_with_a_task_of_its_cluster():
 
 
 @pytest.mark.usefixtures("eagerly")
+def test_what_a_data_set_measures_and_pictures_is_looked_at_too(new_trainer, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def measure(scene, split):
+        return {"own": len(scene.counts) + len(split)}
+
+    def picture(scene, split):
+        figure = Figure(figsize=(2, 1), dpi=50)
+        figure.subplots().bar(0, len(scene.counts))
+        return {"bars": ("How many.", figure)}
+
+    split = Split.unlabelled(IMAGES[:6])
+    dataset = dataset_of(split, measure=measure, picture=picture)
+    with tf.summary.create_file_writer(str(tmp_path)).as_default():
+        seen = loop.look(new_trainer(), dataset, split, 7, tmp_path)
+        tf.summary.flush()
+    assert seen["own"] == 12 and run_folder.read_history(tmp_path)[0]["own"] == 12
+    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
+    assert {"bars", "scenes"} <= {*events.Tags()["tensors"]}
+    width, height, png = tf.make_ndarray(events.Tensors("bars")[0].tensor_proto)[:3]
+    assert (int(width), int(height)) == (100, 50)
+    assert np.ptp(tf.io.decode_png(png).numpy()) > 100
+
+
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("logit, words", [(30.0, "always N"), (-30.0, "the same count, 0")])
 def test_a_collapse_is_said_while_training(small_config, digit_splits, tmp_path, logit, words):
     config = Config(model=replaced(small_config, image_shape=(50, 50, 1)))
     trainer = Trainer(config, digit_splits["train"].images, tf.distribute.get_strategy())
     trainer.model.inference.pres_head.outputs.bias.assign([logit])
     for step, end in (100, "until step 1,500, may still end it."), (2000, ""):
-        said = loop.look(trainer, digit_splits["test"], step, tmp_path)["collapse"]
+        split = digit_splits["test"]
+        said = loop.look(trainer, dataset_of(split), split, step, tmp_path)["collapse"]
         assert said.startswith(f"Step {step:,}: Collapse: 100% of the images are given {words}")
         assert ("Try" in said or "try" in said) and said.endswith(end)
         assert ("warm start, until" in said) == (step == 100)

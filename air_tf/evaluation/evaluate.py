@@ -18,6 +18,7 @@ from air_tf.evaluation import metrics
 from air_tf.scene import Scene
 from air_tf.serving.predictor import Predictor
 
+Measure = Callable[[Scene, Split], dict]
 BATCH_SIZE = 500  # images at a time: about 100 MB of canvases
 CHUNK = 20, 50  # images and samples at a time of an importance-weighted bound
 BOUND_REPLICA = -2  # stands for a replica in the seeds of noise: none of training's nor of the ELBO's
@@ -51,15 +52,22 @@ def _parts(split: Split):
     return (split[start : start + BATCH_SIZE] for start in range(0, len(split), BATCH_SIZE))
 
 
-def evaluate(model: AIR, split: Split) -> Evaluation:
-    """What is measured while training; the ELBO is always of the same sample of the latents."""
+def evaluate(model: AIR, split: Split, measure: Measure | None = None) -> Evaluation:
+    """What is measured while training; the ELBO is always of the same sample of the latents.
+
+    Args:
+        model: `AIR`.
+        split: images.
+        measure: further metrics of the scenes, of the data set's own (`Dataset.measure`).
+    """
     scene = infer_all(model, split)
     errors = [
         metrics.pixel_mse(part.float_images(), scene.reconstructions[start : start + BATCH_SIZE])
         for start, part in zip(range(0, len(split), BATCH_SIZE), _parts(split))
     ]
     results = {"pixel_mse": float(np.concatenate(errors).mean(dtype=np.float64))}
-    return Evaluation(scene, count_metrics(scene, split) | results | elbo_metrics(model, split))
+    own = {} if measure is None else measure(scene, split)
+    return Evaluation(scene, count_metrics(scene, split) | results | elbo_metrics(model, split) | own)
 
 
 def count_metrics(scene: Scene, split: Split) -> dict:

@@ -5,6 +5,7 @@ three; boxes are (ymin, xmin, ymax, xmax) as fractions of the image.
 """
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -226,6 +227,13 @@ def traversal(glimpses: np.ndarray, values: np.ndarray, dimensions: np.ndarray) 
     for axes, dimension in zip(figure.axes[::columns], dimensions):
         axes.set_ylabel(f"dimension {dimension}", rotation=0, ha="right", va="center", **LABEL)
     return figure
+
+
+def as_array(figure: Figure) -> np.ndarray:
+    """The figure's pixels, `(H, W, 4)` uint8, for TensorBoard."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
 
 
 def _grid(images, columns, left=0.0, top=0.0) -> Figure:

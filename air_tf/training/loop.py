@@ -92,7 +92,7 @@ def train(config: Config) -> tuple[Path, dict]:
         try:
             with tf.summary.create_file_writer(str(folder)).as_default():
                 tf.summary.text("config", f"```\n{config_text}\n```", step=trainer.step)
-                ms_per_step = _train(trainer, dataset.splits["test"], folder, stop)
+                ms_per_step = _train(trainer, dataset, folder, stop)
         except tf.errors.OpError as error:  # a full disk under TensorBoard's events, a lost worker
             reason = str(error).partition("\n")[0]
             raise OSError(
@@ -161,12 +161,12 @@ def check_labels_and_digits(config: Config, dataset: Dataset) -> None:
         )
 
 
-def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> float:
+def _train(trainer: Trainer, dataset: Dataset, folder: Path, stop: list[int]) -> float:
     """Runs the steps that are left, with evaluations, checkpoints and a progress bar.
 
     Args:
         trainer: `Trainer`, at the step to go on from.
-        held_out: images to evaluate on.
+        dataset: its images `test` are evaluated on.
         folder: the run's.
         stop: signals received so far.
 
@@ -178,7 +178,7 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
     """
     training = trainer.config.training
     intervals = training.steps_per_call, training.evaluate_every, training.checkpoint_every
-    part = held_out[: training.evaluation_images]
+    part = dataset.splits["test"][: training.evaluation_images]
     shown, call_ms, collapsed = {}, [], False
     ms_per_step = 1000 * float(trainer.seconds) / max(trainer.step, 1)
     last = next((r for r in run_folder.read_history(folder) if r["step"] == trainer.step), None)
@@ -205,7 +205,7 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
             write_scalars("train", scalars, target)
             shown |= {"ELBO": f"{scalars['elbo']:.1f}", "ms/step": f"{ms_per_step:.1f}"}
             if target % training.evaluate_every == 0 or target == training.steps:
-                seen = look(trainer, part, target, folder)
+                seen = look(trainer, dataset, part, target, folder)
                 if seen["collapse"] and not collapsed:  # said when it begins
                     tqdm.write(seen["collapse"], file=sys.stderr)
                 collapsed = bool(seen["collapse"])
@@ -223,14 +223,19 @@ def _train(trainer: Trainer, held_out: Split, folder: Path, stop: list[int]) -> 
     return ms_per_step
 
 
-def look(trainer: Trainer, held_out: Split, step: int, folder: Path) -> dict:
+def look(trainer: Trainer, dataset: Dataset, held_out: Split, step: int, folder: Path) -> dict:
     """Evaluates, writes what is seen to the run's folder; returns metrics, and `collapse` in words."""
-    evaluation, model = evaluate(trainer.model, held_out), trainer.model
+    evaluation, model = evaluate(trainer.model, held_out, dataset.measure), trainer.model
     write_scalars("held_out", evaluation.metrics, step)
     record = {"step": step, "seconds": float(trainer.seconds), **evaluation.metrics}
     run_folder.append_history(record, folder)
     rows = draw_samples(model, held_out)
     tf.summary.image("scenes", rows, step=step, max_outputs=SAMPLE_IMAGES)
+    if dataset.picture is not None:
+        from air_tf.evaluation import plots  # matplotlib takes its time
+
+        for name, (caption, figure) in dataset.picture(evaluation.scene, held_out).items():
+            tf.summary.image(name, plots.as_array(figure)[None], step=step, description=caption)
     return evaluation.metrics | {"collapse": collapse_at(trainer, evaluation.scene.counts, step)}
 
 
@@ -247,7 +252,7 @@ def collapse_at(trainer: Trainer, counts: np.ndarray, step: int) -> str | None:
 def final_metrics(model: AIR, dataset: Dataset) -> dict:
     """The metrics of `test`, and below their own names those of further held-out splits."""
     held_out = {name: split for name, split in dataset.splits.items() if name != "train"}
-    results = {name: evaluate(model, split).metrics for name, split in held_out.items()}
+    results = {n: evaluate(model, split, dataset.measure).metrics for n, split in held_out.items()}
     return results.pop("test") | results
 
 

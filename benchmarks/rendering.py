@@ -1,0 +1,89 @@
+"""What rendering costs in a training step on table-top scenes.
+
+    python -m benchmarks.rendering
+
+Times, forwards and with gradients, compiled: each solid by the ray caster; all images that are summed
+over; the convolutions; and the whole step. Wants a quiet machine. Writes results/rendering.json.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from air_tf import AIR, cli
+from air_tf.json_files import write_json
+from air_tf.presets import TABLE_TOP
+from air_tf.rendering import AnalyticSettings
+from experiments.runs import ROOT
+
+CALLS = 10  # of which the median is taken
+SIDE = 64  # pixels
+
+
+def milliseconds(function, *arguments) -> float:
+    """The median time of a call, compiled before."""
+    compiled = tf.function(function, jit_compile=True)
+
+    def call():
+        started = time.perf_counter()
+        tf.nest.map_structure(lambda x: x.numpy(), compiled(*arguments))
+        return 1000 * (time.perf_counter() - started)
+
+    call()
+    return float(np.median([call() for _ in range(CALLS)]))
+
+
+def gradient_of(function, *arguments) -> list[tf.Tensor]:
+    """The gradient of the sum of all that a function returns."""
+    with tf.GradientTape() as tape:
+        tape.watch(arguments)
+        total = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(function(*arguments))])
+    found = tape.gradient(total, arguments)
+    return [gradient for gradient in tf.nest.flatten(found) if gradient is not None]
+
+
+def measured() -> dict:
+    """All times, in ms, of a batch of the preset's size."""
+    random, batch_size = np.random.default_rng(0), TABLE_TOP.training.batch_size
+    images = tf.constant(random.random((batch_size, SIDE, SIDE, 3)), tf.float32)
+    poses = tf.constant(random.uniform(-0.8, 0.8, (batch_size, 3)), tf.float32)
+    renderer = AnalyticSettings().make("solids", (SIDE, SIDE, 3))
+    result = {"batch_size": batch_size, "solids": {}}
+    for which, solid in enumerate(renderer.solids):
+        draw = lambda poses, which=which: renderer.draw(which, poses)[:2]  # noqa: E731 - depth has no gradient
+        result["solids"][solid.name] = {
+            "forwards": milliseconds(draw, poses),
+            "with gradient": milliseconds(lambda poses, draw=draw: gradient_of(draw, poses), poses),
+        }
+    model = AIR(cli.replaced(TABLE_TOP.model, image_shape=(SIDE, SIDE, 3)))
+    unrolled = model.unroll(images, model.sample_noise(batch_size, 0))
+
+    def summed(*looks):
+        steps = [
+            step._replace(looks=type(step.looks)(*of_step, step.looks.depth))
+            for step, of_step in zip(unrolled.steps, looks)
+        ]
+        return unrolled._replace(steps=steps).log_px_summed()
+
+    looks = [tuple(step.looks[:2]) for step in unrolled.steps]
+    result["all images with gradient"] = milliseconds(lambda *looks: gradient_of(summed, *looks), *looks)
+    embedding = model.inference.embedding
+    result["embedding with gradient"] = milliseconds(lambda x: gradient_of(embedding, x), images)
+    step = lambda x: model.gradients(x, tf.constant(0, tf.int64))[0][0]  # noqa: E731
+    result["step"] = milliseconds(step, images)
+    rendered = sum(times["with gradient"] for times in result["solids"].values())
+    result["renderings"] = rendered * TABLE_TOP.model.max_objects
+    return result
+
+
+def main() -> None:
+    result = measured()
+    write_json(result, Path(ROOT / "results" / "rendering.json"))
+    print(cli.table(result))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
