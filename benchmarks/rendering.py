@@ -6,6 +6,7 @@ Times, forwards and with gradients, compiled: each solid by the ray caster; all 
 over; the convolutions; and the whole step. Wants a quiet machine. Writes results/rendering.json.
 """
 
+import functools
 import sys
 import time
 from pathlib import Path
@@ -15,8 +16,11 @@ import tensorflow as tf
 
 from air_tf import AIR, cli
 from air_tf.json_files import write_json
+from air_tf.model.composition import Layer
+from air_tf.parts import replaced
 from air_tf.presets import TABLE_TOP
 from air_tf.rendering import AnalyticSettings
+from air_tf.rendering.renderer import Renderer
 from experiments.runs import ROOT
 
 CALLS = 10  # of which the median is taken
@@ -45,6 +49,12 @@ def gradient_of(function, *arguments) -> list[tf.Tensor]:
     return [gradient for gradient in tf.nest.flatten(found) if gradient is not None]
 
 
+def drawn(renderer: Renderer, which: int, poses: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Colour and opacity; depth has no gradient."""
+    layer = renderer.draw(which, poses)
+    return layer.colour, layer.alpha
+
+
 def measured() -> dict:
     """All times, in ms, of a batch of the preset's size."""
     random, batch_size = np.random.default_rng(0), TABLE_TOP.training.batch_size
@@ -53,27 +63,26 @@ def measured() -> dict:
     renderer = AnalyticSettings().make("solids", (SIDE, SIDE, 3))
     result = {"batch_size": batch_size, "solids": {}}
     for which, solid in enumerate(renderer.solids):
-        draw = lambda poses, which=which: renderer.draw(which, poses)[:2]  # noqa: E731 - depth has no gradient
+        draw = functools.partial(drawn, renderer, which)
         result["solids"][solid.name] = {
             "forwards": milliseconds(draw, poses),
-            "with gradient": milliseconds(lambda poses, draw=draw: gradient_of(draw, poses), poses),
+            "with gradient": milliseconds(functools.partial(gradient_of, draw), poses),
         }
-    model = AIR(cli.replaced(TABLE_TOP.model, image_shape=(SIDE, SIDE, 3)))
+    model = AIR(replaced(TABLE_TOP.model, image_shape=(SIDE, SIDE, 3)))
     unrolled = model.unroll(images, model.sample_noise(batch_size, 0))
 
     def summed(*looks):
         steps = [
-            step._replace(looks=type(step.looks)(*of_step, step.looks.depth))
+            step._replace(looks=Layer(*of_step, step.looks.depth))
             for step, of_step in zip(unrolled.steps, looks)
         ]
         return unrolled._replace(steps=steps).log_px_summed()
 
     looks = [tuple(step.looks[:2]) for step in unrolled.steps]
-    result["all images with gradient"] = milliseconds(lambda *looks: gradient_of(summed, *looks), *looks)
-    embedding = model.inference.embedding
-    result["embedding with gradient"] = milliseconds(lambda x: gradient_of(embedding, x), images)
-    step = lambda x: model.gradients(x, tf.constant(0, tf.int64))[0][0]  # noqa: E731
-    result["step"] = milliseconds(step, images)
+    result["composed"] = milliseconds(functools.partial(gradient_of, summed), *looks)
+    embedding = functools.partial(gradient_of, model.inference.embedding)
+    result["embedding"] = milliseconds(embedding, images)
+    result["step"] = milliseconds(lambda x: model.gradients(x, 0)[0][0], images)
     rendered = sum(times["with gradient"] for times in result["solids"].values())
     result["renderings"] = rendered * TABLE_TOP.model.max_objects
     return result

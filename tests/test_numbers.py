@@ -20,6 +20,7 @@ PAGES = sorted((REPOSITORY / "docs").rglob("*.md"))
 DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "pretrained/README.md", *PAGES]
 MARKED = {  # documents that must have at least one mark
     "README.md", "pretrained/README.md", "docs/estimators.md", "docs/results.md", "docs/serve.md",
+    "docs/table-top.md",
 }  # fmt: skip
 MARK = re.compile(r"<!--\s+(\S+\.jsonl?):\s+(.*?)\s*-->", re.DOTALL)
 NUMBER = re.compile(r"(?:(?<=\s)-)?\d+(?:,\d{3})*(?:\.\d+)?")

@@ -7,7 +7,9 @@ import tensorflow as tf
 from air_tf.data import table_top
 from air_tf.data.masks import LEAST_SHOWN
 from air_tf.data.table_top import Poses, TableTopSettings, whole_and_shown
+from air_tf.evaluation import table_views
 from air_tf.rendering.solids import SETS
+from air_tf.scene import Scene
 from tests.conftest import run_eagerly
 
 
@@ -66,6 +68,39 @@ def test_what_is_told_draws_the_same_images_again(loaded):
     fixed = loaded["solids", "fixed"].splits["test"]
     empty = fixed.images[fixed.counts == 0]
     np.testing.assert_array_equal(empty, empty[:1].repeat(len(empty), axis=0))
+
+
+def scene_of(split):
+    """What a model would say that is right about everything."""
+    true = Poses.of(split)
+    readings = {
+        "classes": true.classes, "positions": true.numbers[..., :2], "angles": true.numbers[..., 2],
+    }  # fmt: skip
+    return Scene(split.counts, *[np.zeros(len(split))] * 6, {}, readings)
+
+
+def test_what_is_inferred_is_measured_and_drawn_anew(loaded):
+    dataset = loaded["solids", "fixed"]
+    split = dataset.splits["test"]
+    scene = scene_of(split)
+    right = dataset.measure(scene, split)
+    assert right == {
+        "class_accuracy": 1.0, "position_error": 0.0, "angle_error_cube": 0.0, "angle_error_can": 0.0,
+    }  # fmt: skip
+    moved = scene.readings | {"positions": scene.readings["positions"] + [0.06, 0.08]}
+    assert dataset.measure(scene._replace(readings=moved), split) == right | {
+        "position_error": pytest.approx(0.05)
+    }
+    [(caption, figure)] = dataset.picture(scene, split).values()
+    assert "three sides" in caption
+    rows = np.array(figure.axes).reshape(table_views.SHOWN, 5)
+    first = np.flatnonzero(split.counts)[: table_views.SHOWN]
+    for axes, i in zip(rows, first):
+        image, again, left, right = (ax.images[0].get_array() for ax in axes[:4])
+        np.testing.assert_allclose(image * 255, split.images[i], atol=1e-4)
+        np.testing.assert_allclose(again, image, atol=1e-2)  # the same scene, rendered
+        assert abs(left - image).mean() > 0.02 and abs(left - right).mean() > 0.02
+        assert len(axes[4].patches) == 2 * split.counts[i]  # true and inferred outlines
 
 
 def test_a_camera_that_does_not_move_is_the_usual_one():
