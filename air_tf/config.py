@@ -21,6 +21,7 @@ from air_tf.training.settings import RunConfig, TrainingConfig
 from air_tf.validation import Objects, Share, Side, require, settings
 
 CANVASES = 8  # images that a step of inference keeps for each object, at the least
+MOST_IMAGES = 2000  # that the classes of objects may make
 SIZES = "_shape", "_objects", "_size", "_units", "_samples"  # endings of settings that say how large
 
 
@@ -54,6 +55,14 @@ class ModelConfig:
         require((composition == "nearest") == (objects == "rendered"),
                 "composition nearest for objects rendered, which say how far away they are, and for no "
                 "others", composition=composition, objects=objects)  # fmt: skip
+        require(self.images_of_classes() <= MOST_IMAGES,
+                f"fewer objects: the bound sums over all choices of their classes, at most {MOST_IMAGES:,}",
+                max_objects=self.max_objects)  # fmt: skip
+
+    def images_of_classes(self) -> int:
+        """How many images more 0 to N objects make if each is of one of several classes."""
+        classes = getattr(self.objects, "num_classes", 1)
+        return sum(classes**n - 1 for n in range(self.max_objects + 1))
 
     def num_weights(self) -> int:
         """About how many weights the model has."""
@@ -65,8 +74,9 @@ class ModelConfig:
         """At least how many numbers a step on a batch keeps."""
         height, width, channels = self.image_shape
         samples = batch_size * getattr(self.estimator, "importance_samples", 1)
-        of_object = CANVASES * height * width * channels + self.objects.num_activations(channels)
-        return samples * self.max_objects * of_object
+        image = height * width * channels
+        of_object = CANVASES * image + self.objects.num_activations(channels)
+        return samples * (self.max_objects * of_object + self.images_of_classes() * image)
 
     def sizes(self) -> dict:
         """The settings that say how large the model is."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import air_tf
-from air_tf.config import Config
+from air_tf.config import Config, ModelConfig
 from air_tf.model.composition import Layer, Nearest
 from air_tf.presets import TABLE_TOP
 from air_tf.rendering import AnalyticSettings, analytic
@@ -208,6 +208,12 @@ def test_glimpses_of_tables_and_solids_of_digits_are_refused():
         air_tf.replaced(TABLE_TOP, composition="over")
     with pytest.raises(ValueError, match="composition nearest for objects rendered.*'glimpse'"):
         air_tf.replaced(Config(), composition="nearest")
+
+
+def test_more_objects_than_can_be_summed_over_are_refused():
+    assert TABLE_TOP.model.images_of_classes() == 2 + 8 + 26 and ModelConfig().images_of_classes() == 0
+    with pytest.raises(ValueError, match=r"at most 2,000\. Received: max_objects=7\."):
+        air_tf.replaced(TABLE_TOP, max_objects=7)
 
 
 @pytest.mark.parametrize("name", ["solids", "table_ware"])

@@ -42,9 +42,14 @@ class RenderedSettings:
     position_scale: Scale = 0.5
     """Standard deviation of the prior of a solid's position, in halves of the table's side."""
 
+    @property
+    def num_classes(self) -> int:
+        """How many solids there are to choose from."""
+        return len(SETS[self.known_solids])
+
     def num_latents(self) -> int:
         """Numbers in all latents of an object."""
-        return POSE + len(SETS[self.known_solids])
+        return POSE + self.num_classes
 
     def num_weights(self, networks: Networks, image_shape, state: int) -> int:
         """About how many weights there are, for a recurrent state of so many numbers."""
