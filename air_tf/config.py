@@ -56,7 +56,7 @@ class ModelConfig:
                 "composition nearest for objects rendered, which say how far away they are, and for no "
                 "others", composition=composition, objects=objects)  # fmt: skip
         require(self.images_of_classes() <= MOST_IMAGES,
-                f"fewer objects: the bound sums over all choices of their classes, at most {MOST_IMAGES:,}",
+                f"fewer objects: the bound sums over all choices of classes, at most {MOST_IMAGES:,}",
                 max_objects=self.max_objects)  # fmt: skip
 
     def images_of_classes(self) -> int:
