@@ -37,9 +37,11 @@ class Supervised(AIR):
         step = tf.convert_to_tensor(self.optimizer.iterations)
         noise = self.sample_noise(tf.shape(images)[0], step)
         with tf.GradientTape() as tape:
-            latents = self.unroll(images, noise).steps[0].latents
+            first = self.unroll(images, noise).steps[0]
+            latents = first.latents
             told = (
-                latents["class"].q.log_prob(tf.one_hot(classes, len(self.objects.solids)))
+                tf.math.log_sigmoid(first.pres_logit)
+                + latents["class"].q.log_prob(tf.one_hot(classes, len(self.objects.solids)))
                 + latents["where"].q.log_prob(positions)
                 + tf.cast(turns > 0, tf.float32) * latents["turn"].q.log_prob(points)
             )
@@ -113,6 +115,7 @@ def optimised(
     for image, target in zip(split.float_images(), targets):
         starts = random.uniform(-1, 1, poses.shape) * (PLACES, PLACES, np.pi)
         poses.assign(starts.astype(np.float32))
+        optimizer.iterations.assign(0)
         for variable in optimizer.variables[2:]:  # moments; before them come steps and learning rate
             variable.assign(tf.zeros_like(variable))
         started = time.perf_counter()
