@@ -64,6 +64,7 @@ class AIR(Predictor, keras.Model):
         self.likelihood = config.likelihood.make(shape[2])
         self.estimator = config.estimator.make()
         self.objects.choose = self.estimator.choose
+        self.supports_jit = self.objects.compiled  # of Keras' own training
         self.count_prior = config.count.make(config.max_objects)
         self.sizes = Sizes(config.max_objects, self.objects.sizes, self.background.sizes)
         names = term_names([*self.objects.sizes, *self.background.sizes])

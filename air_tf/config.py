@@ -56,11 +56,11 @@ class ModelConfig:
                 "composition nearest for objects rendered, which say how far away they are, and for no "
                 "others", composition=composition, objects=objects)  # fmt: skip
         require(self.images_of_classes() <= MOST_IMAGES,
-                f"fewer objects: the bound sums over all choices of classes, at most {MOST_IMAGES:,}",
+                f"fewer objects, whose classes make at most {MOST_IMAGES:,} images to sum over",
                 max_objects=self.max_objects)  # fmt: skip
 
     def images_of_classes(self) -> int:
-        """How many images more 0 to N objects make if each is of one of several classes."""
+        """How many more images there are to compose than if objects had one class each."""
         classes = getattr(self.objects, "num_classes", 1)
         return sum(classes**n - 1 for n in range(self.max_objects + 1))
 
@@ -97,3 +97,5 @@ class Config:
         require((dataset == "table_top") == (objects == "rendered"),
                 "objects rendered for dataset table_top, which a renderer draws, and for no other",
                 objects=objects, dataset=dataset)  # fmt: skip
+        view = getattr(self.data, "view", "fixed")
+        require(view == "fixed", "view fixed to train with: the renderer has one camera", view=view)

@@ -7,9 +7,9 @@ over; the convolutions; and the whole step. Wants a quiet machine. Writes result
 """
 
 import functools
+import os
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -61,7 +61,7 @@ def measured() -> dict:
     images = tf.constant(random.random((batch_size, SIDE, SIDE, 3)), tf.float32)
     poses = tf.constant(random.uniform(-0.8, 0.8, (batch_size, 3)), tf.float32)
     renderer = AnalyticSettings().make("solids", (SIDE, SIDE, 3))
-    result = {"batch_size": batch_size, "solids": {}}
+    result = {"batch_size": batch_size, "cores": os.cpu_count(), "solids": {}}
     for which, solid in enumerate(renderer.solids):
         draw = functools.partial(drawn, renderer, which)
         result["solids"][solid.name] = {
@@ -90,7 +90,7 @@ def measured() -> dict:
 
 def main() -> None:
     result = measured()
-    write_json(result, Path(ROOT / "results" / "rendering.json"))
+    write_json(result, ROOT / "results" / "rendering.json")
     print(cli.table(result))
 
 

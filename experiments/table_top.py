@@ -58,7 +58,7 @@ class TableTopArguments(SeedArguments):
     """What this experiment is asked."""
 
     tasks: tuple[str, ...] = (*TASKS,)
-    """Begin runs of these tasks alone: one (solid in an image), several (0 to 3)."""
+    """Begin only runs of these tasks: one (a single solid in each image), several (0 to 3)."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -139,7 +139,7 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
             "count right": spread(column(of_it, "count_accuracy"), ".1%"),
             "class right": spread(column(of_it, "class_accuracy"), ".1%"),
             "position error": spread(column(of_it, "position_error"), ".2%"),
-            "angle error": angles_of(of_it),
+            "angle error": angles_of(of_it) or "-",
             "foreground ARI": spread(column(of_it, "foreground_ari"), ".2f"),
             "pixel MSE": spread(column(of_it, "pixel_mse"), ".5f"),
             "ms an image": milliseconds(of_it),
@@ -205,7 +205,8 @@ def baselines_of(jobs: list[Job], records: Records, arguments: TableTopArguments
     for (name, measure), job in itertools.product(BASELINES.items(), jobs):
         own = f"{job.run.name}-{name.replace(' ', '-')}"
         record = records.find(own, job.run.flags)
-        if record is None and records.find(job.run.name, job.run.flags) and in_time(arguments):
+        run = records.find(job.run.name, job.run.flags)
+        if record is None and run and "failure" not in run and in_time(arguments):
             fields = {"name": own, "flags": job.run.flags, "baseline": name, "seed": job.fields["seed"]}
             record = records.add(fields | measure(job, arguments))
         if record is not None:
@@ -233,8 +234,9 @@ def baseline_lines(rows: list[dict], runs: list[dict]) -> list[dict[str, str]]:
 
 def write_results(rows: list[dict], baselines: list[dict], folder: Path) -> None:
     text = (
-        "`python -m experiments.table_top`: each row is its command, with a seed each, evaluated on "
-        "held-out scenes. Least / median / greatest over seeds, of two both. Classes and angles are "
+        "`python -m experiments.table_top`: each row is one command, run with several seeds and "
+        "evaluated on held-out scenes. A cell has the least, median and greatest value over the seeds, "
+        "or both values where there are two. Classes and angles are "
         "those of matched solids; position errors are medians, as shares of the table's side, angle "
         "errors medians in degrees, up to a solid's symmetry.\n\n"
     )
@@ -263,7 +265,7 @@ def main() -> None:
         asked = setting.task in arguments.tasks and (not arguments.quick or is_compared(job.fields))
         if asked or job.run.name in records.by_name:
             jobs.append(job)
-    rows, baselines = [], []
+    rows, baselines = [], [record for record in records if "baseline" in record]
     for rows in records_of(jobs, records, arguments):
         write_results(rows, baselines, arguments.results_dir)
     compared = [job for job in jobs if is_compared(job.fields)]

@@ -91,9 +91,8 @@ def test_the_bound_with_expected_classes_lies_below_that_with_summed_ones(unroll
     """By Jensen: E_q log p(x | c) - KL(q(c) || p(c)) <= log sum over c of p(c) p(x | c)."""
     kl = np.cumsum(unrolled.kl_objects()["class"].numpy(), axis=1)
     bound = unrolled.log_px().numpy() - np.pad(kl, [(0, 0), (1, 0)])
-    slack = 1e-3 * abs(bound)  # rounding
+    slack = 1e-5 * abs(bound)  # rounding
     assert (bound <= unrolled.log_px_summed().numpy() + slack).all()
-    assert (unrolled.steps[0].latents["class"].log_ratio().numpy() == 0).all()
 
 
 def test_one_class_for_certain_is_drawn_by_the_renderer(model):
@@ -204,6 +203,8 @@ def test_glimpses_of_tables_and_solids_of_digits_are_refused():
         air_tf.replaced(Config(), dataset="table_top")
     with pytest.raises(ValueError, match=r"objects rendered for dataset table_top.*'multi_mnist'"):
         air_tf.replaced(Config(), objects="rendered", composition="nearest")
+    with pytest.raises(ValueError, match="view fixed to train with.*'jittered'"):
+        air_tf.replaced(TABLE_TOP, view="jittered")
     with pytest.raises(ValueError, match="composition nearest for objects rendered.*'over'"):
         air_tf.replaced(TABLE_TOP, composition="over")
     with pytest.raises(ValueError, match="composition nearest for objects rendered.*'glimpse'"):
@@ -235,6 +236,8 @@ def test_finite_differences_are_near_the_exact_gradient(name):
         np.testing.assert_array_equal(values, same)
         error = np.median(abs(differences - exact), axis=0) / np.median(abs(exact), axis=0)
         turns = renderer.solids[which].symmetry > 0
+        # steps are a tenth of a pixel, in which as many of an outline's pixels have their kink; a factor
+        # of 2 would be an error of 1 or 0.5
         assert (error[: 2 + turns] < 0.4).all()
         assert turns or np.median(abs(differences[:, 2])) < 0.05 * np.median(abs(exact[:, :2]))
 
@@ -271,7 +274,7 @@ def test_a_class_is_summed_out_sampled_or_relaxed(presence):
     number = 4000
     probabilities = np.float32([0.6, 0.3, 0.1])
     q = tfp.distributions.OneHotCategorical(probs=tf.tile(probabilities[None], (number, 1)))
-    noise = tf.constant(random.normal(size=(number, 3)), tf.float32)
+    noise = tf.constant(np.random.default_rng(0).normal(size=(number, 3)), tf.float32)
     chosen = estimator.choose(q, noise).numpy()
     np.testing.assert_allclose(chosen.sum(axis=1), 1, atol=1e-5)
     # four standard errors of a share

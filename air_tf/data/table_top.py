@@ -230,14 +230,18 @@ def whole_and_shown(split: Split, solids: tuple[Solid, ...]) -> tuple[np.ndarray
 
 
 def measured(solids: tuple[Solid, ...], scene: Scene, split: Split) -> dict:
-    """`pose_metrics` of the scenes that were inferred."""
+    """`pose_metrics` of the scenes that were inferred; none of a model without solids."""
     read = scene.readings
+    if "classes" not in read:
+        return {}
     found = Placed(scene.counts, read["classes"], read["positions"], read["angles"])
     return pose_metrics(found, Poses.of(split).placed(), solids)
 
 
 def pictured(solids: tuple[Solid, ...], scene: Scene, split: Split) -> dict:
-    """The scenes that were inferred, drawn anew from several sides."""
+    """The scenes that were inferred, drawn anew from several sides; none of a model without solids."""
+    if "classes" not in scene.readings:
+        return {}
     from air_tf.evaluation.table_views import views  # matplotlib takes its time
 
     caption = "What was inferred, rendered again from three sides, and from above (true poses in grey)."

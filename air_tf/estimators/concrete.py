@@ -28,7 +28,7 @@ class ConcreteSettings:
     presence: kind("concrete") = "concrete"
 
     temperature: Annotated[float, Field(ge=1e-6, le=1000)] = 1.0
-    """Temperature of the relaxed presence."""
+    """Temperature of the relaxed presences and classes."""
 
     stop_sum: Share = 0.99
     """An object is drawn while the sum of (1 - z_pres) up to it is below this."""

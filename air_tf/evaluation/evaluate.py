@@ -48,8 +48,8 @@ def _progress_bar(description: str, images: int, show: bool) -> tqdm:
     return tqdm(total=images, desc=description, unit=" images", disable=not show, dynamic_ncols=True)
 
 
-def _parts(split: Split):
-    return (split[start : start + BATCH_SIZE] for start in range(0, len(split), BATCH_SIZE))
+def _parts(split: Split, size: int = BATCH_SIZE):
+    return (split[start : start + size] for start in range(0, len(split), size))
 
 
 def evaluate(model: AIR, split: Split, measure: Measure | None = None) -> Evaluation:
@@ -96,8 +96,11 @@ def count_metrics(scene: Scene, split: Split) -> dict:
 
 def elbo_metrics(model: AIR, split: Split) -> dict[str, float]:
     """The ELBO with the count summed out, and its parts: means over the images, nats."""
-    starts = range(0, len(split), BATCH_SIZE)
-    terms = [model.elbo(part.float_images(), seed=start) for start, part in zip(starts, _parts(split))]
+    size = max(1, BATCH_SIZE // (1 + model.config.images_of_classes()))
+    starts = range(0, len(split), size)
+    terms = [
+        model.elbo(part.float_images(), seed=start) for start, part in zip(starts, _parts(split, size))
+    ]
     return {
         name: float(np.concatenate([part[name] for part in terms]).mean(dtype=np.float64))
         for name in terms[0]
@@ -199,9 +202,12 @@ def importance_bounds(
         """`chunk_of`, as a concrete function: TensorFlow warns of those that are traced often."""
         specs = tf.TensorSpec((size, *split.image_shape)), tf.TensorSpec((), tf.int32)
         chunk = functools.partial(chunk_of, samples=samples)
-        return tf.function(chunk, input_signature=specs, jit_compile=True).get_concrete_function()
+        return tf.function(
+            chunk, input_signature=specs, jit_compile=model.objects.compiled
+        ).get_concrete_function()
 
     at_once, of_each = CHUNK
+    of_each = max(1, of_each // (1 + model.config.images_of_classes()))
     starts = range(0, num_samples, of_each)
     step, bounds = seed * len(split) * len(starts), []
     description = f"Importance-weighted bound, {num_samples:,} samples"

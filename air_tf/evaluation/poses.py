@@ -38,8 +38,8 @@ def matched(found: Placed, true: Placed, solids: tuple[Solid, ...]) -> Matched:
     """
     pairs = []
     for i, (count, true_count) in enumerate(zip(found.counts, true.counts)):
-        away = found.positions[i, :count, None] - true.positions[i, None, :true_count]
-        distances = np.linalg.norm(away, axis=-1)
+        between = found.positions[i, :count, None] - true.positions[i, None, :true_count]
+        distances = np.linalg.norm(between, axis=-1)
         for j, k in zip(*linear_sum_assignment(distances)):
             kind = true.classes[i, k]
             right, error = found.classes[i, j] == kind, np.nan

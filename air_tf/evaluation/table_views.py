@@ -59,7 +59,7 @@ def from_above(axes, solids: tuple[Solid, ...], poses: Poses, row: int, style: d
         : poses.counts[row]
     ]:
         solid = solids[kind]
-        part = solid.parts[0]
+        part = max(solid.parts, key=lambda part: part.half[0])
         half, _, _ = part.half
         if part.shape == "box":
             corner = (x - half, y - half)

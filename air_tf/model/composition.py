@@ -131,7 +131,7 @@ class Over(Composition):
 
 @settings
 class NearestSettings:
-    """Nearer objects hide farther ones, whichever is found first, as rendered objects need it."""
+    """Nearer objects hide farther ones, whichever is found first. Rendered objects need this."""
 
     composition: kind("nearest") = "nearest"
 
@@ -152,12 +152,14 @@ class Nearest(Composition):
 
     def add(self, canvas, layer, presence=None):
         """With a depth buffer alone: in a pixel that an edge crosses, nothing behind is kept."""
-        [layer] = [layer] if presence is None else present([layer], presence[:, :1, 0, 0])
+        colour, alpha, depth = layer
+        if presence is not None:
+            colour, alpha = presence * colour, presence * alpha
         farther = np.inf if canvas.depth is None else canvas.depth
-        nearer = layer.depth < farther
-        shown = tf.cast(nearer, layer.alpha.dtype)
-        colour = shown * layer.colour + (1.0 - shown * layer.alpha) * canvas.colour
-        return Layer(colour, None, tf.where(nearer & (layer.alpha > 0.5), layer.depth, farther))
+        nearer = depth < farther
+        shown = tf.cast(nearer, alpha.dtype)
+        colour = shown * colour + (1.0 - shown * alpha) * canvas.colour
+        return Layer(colour, None, tf.where(nearer & (alpha > 0.5), depth, farther))
 
     def canvases(self, background, layers):
         return tf.stack([self.compose(background, layers[:n]) for n in range(len(layers) + 1)])

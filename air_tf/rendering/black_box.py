@@ -85,7 +85,7 @@ class BlackBox(Renderer):
 
 
 def with_finite_differences(render: Callable[[tf.Tensor], Layer], poses: tf.Tensor) -> Layer:
-    """What a black box renders, with gradients by central differences, as in [1].
+    """What a black box renders, with gradients by finite differences, as in [1]; here they are central.
 
     One object is rendered at a time, so that a gradient takes two renderings for each number of a pose,
     however many objects there are in an image.

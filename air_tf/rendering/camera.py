@@ -53,7 +53,7 @@ class Rays(NamedTuple):
         """The points (x, y) at this height that are seen in pixels (column, row), `(..., 2)` each."""
         column, row = pixels[..., :1], pixels[..., 1:]
         direction = self.forward + column * self.right + row * self.down
-        return self.eye[:2] + (height - self.eye[2]) / direction[..., 2:] * direction[..., :2]
+        return self.eye[..., :2] + (height - self.eye[..., 2:]) / direction[..., 2:] * direction[..., :2]
 
 
 class Camera(NamedTuple):

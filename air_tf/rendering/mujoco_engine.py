@@ -2,11 +2,9 @@
 
 The light, the camera and the colours are those of `analytic`. MuJoCo renders one image at a time in
 OpenGL.
-
-References:
-    [1] Todorov et al. 2012, MuJoCo: A physics engine for model-based control. IROS.
 """
 
+import contextlib
 import importlib.util
 import json
 import math
@@ -38,7 +36,7 @@ TEXTURE = 64  # pixels, a side
 
 @settings
 class MujocoSettings:
-    """MuJoCo, as a black box: slow, and only to show that any engine can stand here."""
+    """MuJoCo, called as a black box. It is slow, and here to show that any renderer can be used."""
 
     renderer: kind("mujoco") = "mujoco"
 
@@ -70,7 +68,9 @@ class Mujoco(BlackBox):
         self._send(
             {"worlds": worlds, "height": self.height, "width": self.width, "finer": FINER, "far": FAR}
         )
-        if complaint := self.answers.readline().decode().strip():
+        answer = self.answers.readline()
+        if answer != b"\n":
+            complaint = answer.decode().strip() or "the end of its process"
             raise ValueError(
                 "Expected OpenGL without a screen for MuJoCo, such as EGL (Debian: libegl1, libgl1). "
                 f"Received: {complaint}."
@@ -88,13 +88,15 @@ class Mujoco(BlackBox):
         return images[..., :3], images[..., 3:4], images[..., 4:]
 
     def _send(self, message) -> None:
-        self.requests.write(json.dumps(message).encode() + b"\n")
-        self.requests.flush()
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
+            self.requests.write(json.dumps(message).encode() + b"\n")
+            self.requests.flush()
 
 
 def stop(process: subprocess.Popen, requests: IO[bytes], answers: IO[bytes]) -> None:
     """Ends the process, which reads requests until there are no more."""
-    requests.close()
+    with contextlib.suppress(BrokenPipeError):
+        requests.close()
     answers.close()
     process.wait()
 
@@ -119,6 +121,7 @@ def scene(solid: Solid, height: int, width: int) -> str:
         <map znear="0.01" zfar="50"/>
         <headlight active="0"/>
       </visual>
+      <statistic extent="1" center="0 0 0"/>
       <asset>{"".join(texture(i, part) for i, part in enumerate(solid.parts) if part.checks)}</asset>
       <worldbody>
         <light directional="true" castshadow="false" dir="{texts["light"]}" specular="0 0 0"

@@ -12,7 +12,6 @@ with float32s, `(height, width, 5)` for each pose: colour times opacity, opacity
 import json
 import sys
 
-import mujoco
 import numpy as np
 
 TINY = 1e-6
@@ -22,6 +21,9 @@ class Engine:
     """Draws what is in one of several worlds: a body that stands where it is told to."""
 
     def __init__(self, worlds: list[str], height: int, width: int, finer: int, far: float):
+        import mujoco  # may already find that there is no OpenGL
+
+        self.mujoco = mujoco
         self.height, self.width, self.finer, self.far = height, width, finer, far
         self.models = [mujoco.MjModel.from_xml_string(world) for world in worlds]
         size = finer * height, finer * width
@@ -30,10 +32,10 @@ class Engine:
     def render(self, which: int, pose: list[float]) -> np.ndarray:
         """The image of one pose (x, y, angle), `(height, width, 5)`."""
         model, renderer, (x, y, angle) = self.models[which], self.renderers[which], pose
-        data = mujoco.MjData(model)
+        data = self.mujoco.MjData(model)
         data.mocap_pos[0] = x, y, 0
         data.mocap_quat[0] = np.cos(angle / 2), 0, 0, np.sin(angle / 2)
-        mujoco.mj_forward(model, data)
+        self.mujoco.mj_forward(model, data)
         renderer.update_scene(data, camera="camera")
         colour = renderer.render() / 255
         renderer.enable_depth_rendering()

@@ -19,7 +19,7 @@ class AnalyticSettings:
 
     pose_gradient: Literal["exact", "finite_differences"] = "exact"
     """How gradients with respect to poses are obtained. exact: through the renderer; finite_differences:
-    from six more renderings of each solid, as they would be of a renderer that is a black box."""
+    from six more renderings of each solid, as a renderer needs that is a black box."""
 
     def make(self, solids: str, image_shape: tuple[int, int, int]) -> Renderer:
         return Analytic(self, solids, image_shape)

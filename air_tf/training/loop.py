@@ -94,7 +94,8 @@ def train(config: Config) -> tuple[Path, dict]:
                 tf.summary.text("config", f"```\n{config_text}\n```", step=trainer.step)
                 ms_per_step = _train(trainer, dataset, folder, stop)
         except tf.errors.OpError as error:  # a full disk under TensorBoard's events, a lost worker
-            reason = str(error).partition("\n")[0]
+            lines = str(error).splitlines()
+            reason = next((line for line in lines if "Expected" in line), lines[0])
             raise OSError(
                 f"Training ended early: {reason}. --resume goes on from the last checkpoint of {folder}."
             ) from error

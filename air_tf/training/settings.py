@@ -66,8 +66,8 @@ class RunConfig:
         "multi_dsprites", "table_top", "few_objects", "many_objects", "photographs",
     ] = ""  # fmt: skip
     """A preset gives the defaults of all other flags (default: the data set's own preset, or what a look
-    at one's own pictures proposes). few_objects, many_objects and photographs go with any data set.
-    --preset NAME --help shows them."""
+    at one's own pictures proposes). few_objects, many_objects and photographs go with any data set but
+    table_top. --preset NAME --help shows them."""
 
     runs_dir: Text = "runs"
     """Folder of all runs: the one to give to tensorboard --logdir."""

@@ -75,9 +75,9 @@ class Rendered(Objects):
     equally probable: a projected normal. It does not tear where a full turn ends, as a normal over the
     angle itself would, and dividing by the symmetry means that a cube, which looks the same after a
     quarter of a turn, needs no choice among four right answers. A von Mises distribution would make the
-    bound tighter by the divergence of the point's radius, which means nothing, but is sampled by
-    rejection: its samples are no function of the model's standard normal noise, and XLA would compile a
-    loop for each.
+    bound tighter by the divergence of the point's radius, which has no meaning in the scene. But it is
+    sampled by rejection, so its samples are not a function of the model's standard normal noise, and XLA
+    would compile a loop for each.
 
     There are no glimpses: the recurrence sees the image.
 
