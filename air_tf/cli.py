@@ -17,7 +17,7 @@ import tyro
 from air_tf.config import Config
 from air_tf.data.proposal import Given, look, propose
 from air_tf.image_files import find_pictures
-from air_tf.parts import choices, flat, owners, replaced
+from air_tf.parts import choice_of, choices, flat, owners, replaced
 from air_tf.paths import shown
 from air_tf.presets import MULTI_MNIST, PRESETS
 
@@ -75,8 +75,8 @@ def _check_owners(config, arguments: list[str] | None) -> None:
     present, owned = flat(config), owners(type(config))
     for argument in sys.argv[1:] if arguments is None else arguments:
         name = argument.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
-        of = owned.get(name, {}) if argument.startswith("--") and name not in present else {}
-        for selector, kinds in of.items():
+        if argument.startswith("--") and name in owned and name not in present:
+            selector, kinds = choice_of(name, owned, present)
             flag = _flag(selector)
             wanted = " or ".join(f"{flag} {kind}" for kind in kinds)
             raise ValueError(

@@ -145,9 +145,20 @@ def _replaced(settings, others, changes):
 
 def _not_there(settings: type, present: dict[str, Any], name: str, value) -> str:
     """Says which choice a setting belongs to that the present ones lack."""
-    for selector, kinds in owners(settings).get(name, {}).items():
-        return (
-            f"Expected {name} only with {selector} {' or '.join(kinds)}. "
-            f"Received: {name}={value!r} with {selector} {present[selector]}."
-        )
-    return f"Expected the name of a setting. Received: {name}."
+    owned = owners(settings)
+    if name not in owned:
+        return f"Expected the name of a setting. Received: {name}."
+    selector, kinds = choice_of(name, owned, present)
+    return (
+        f"Expected {name} only with {selector} {' or '.join(kinds)}. "
+        f"Received: {name}={value!r} with {selector} {present[selector]}."
+    )
+
+
+def choice_of(name: str, owned: dict[str, dict[str, list[str]]], present: dict[str, Any]):
+    """The selector, of those that are present, by which there would be a setting, and the right kinds.
+
+    A selector may itself be a setting of a part that is not chosen; then it is that part's selector.
+    """
+    selector, kinds = next(iter(owned[name].items()))
+    return (selector, kinds) if selector in present else choice_of(selector, owned, present)

@@ -136,8 +136,8 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
         of_it = [r for r in rows if tuple(r[k] for k in KEYS) == key]
         result.append({
             **dict(zip(KEYS, key)),
-            "count right": spread(column(of_it, "count_accuracy"), ".1%"),
-            "class right": spread(column(of_it, "class_accuracy"), ".1%"),
+            "count right": spread(column(of_it, "count_accuracy"), ".2%"),
+            "class right": spread(column(of_it, "class_accuracy"), ".2%"),
             "position error": spread(column(of_it, "position_error"), ".2%"),
             "angle error": angles_of(of_it) or "-",
             "foreground ARI": spread(column(of_it, "foreground_ari"), ".2f"),
@@ -222,7 +222,7 @@ def baseline_lines(rows: list[dict], runs: list[dict]) -> list[dict[str, str]]:
         if of_it:
             result.append({
                 "by": name,
-                "class right": spread(column(of_it, "class_accuracy"), ".1%"),
+                "class right": spread(column(of_it, "class_accuracy"), ".2%"),
                 "position error": spread(column(of_it, "position_error"), ".2%"),
                 "angle error": angles_of(of_it),
                 "as well drawn": spread([r["reached"] for r in of_it if "reached" in r], ".0%"),

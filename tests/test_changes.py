@@ -12,7 +12,8 @@ from tests.test_experiments import quickly
 def test_each_change_changes_its_cell():
     for cell, added in changes.CHANGES.items():
         flags = cells_by_name()[cell].flags
-        configs = [cli.parse_run([*flags.split(), *change.split()]) for change in ("", *added)]
+        place = ["--photographs", "."] * ("--ground photographs" in flags)
+        configs = [cli.parse_run([*flags.split(), *place, *c.split()]) for c in ("", *added)]
         assert all(a != b for i, a in enumerate(configs) for b in configs[:i])
 
 

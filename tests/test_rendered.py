@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import air_tf
+from air_tf import cli
 from air_tf.config import Config, ModelConfig
 from air_tf.model.composition import Layer, Nearest
 from air_tf.presets import TABLE_TOP
@@ -203,6 +204,13 @@ def test_glimpses_of_tables_and_solids_of_digits_are_refused():
         air_tf.replaced(Config(), dataset="table_top")
     with pytest.raises(ValueError, match=r"objects rendered for dataset table_top.*'multi_mnist'"):
         air_tf.replaced(Config(), objects="rendered", composition="nearest")
+    refused = ("--scale-prior", "1", "glimpse"), ("--where", "rotated", "glimpse")
+    for flag, value, owner in (*refused, ("--pose-gradient", "exact", "rendered")):
+        other = Config() if owner == "rendered" else TABLE_TOP
+        with pytest.raises(ValueError, match=rf"only with --objects {owner}\. Received: {flag}"):
+            cli.parse(Config, [flag, value], other)
+    with pytest.raises(ValueError, match="Expected pose_gradient only with objects rendered"):
+        air_tf.replaced(Config(), pose_gradient="exact")
     with pytest.raises(ValueError, match="view fixed to train with.*'jittered'"):
         air_tf.replaced(TABLE_TOP, view="jittered")
     with pytest.raises(ValueError, match="composition nearest for objects rendered.*'over'"):
@@ -213,7 +221,9 @@ def test_glimpses_of_tables_and_solids_of_digits_are_refused():
 
 def test_more_objects_than_can_be_summed_over_are_refused():
     assert TABLE_TOP.model.images_of_classes() == 2 + 8 + 26 and ModelConfig().images_of_classes() == 0
-    with pytest.raises(ValueError, match=r"at most 2,000\. Received: max_objects=7\."):
+    with pytest.raises(
+        ValueError, match=r"at most 2,000 images to sum over\. Received: max_objects=7\."
+    ):
         air_tf.replaced(TABLE_TOP, max_objects=7)
 
 

@@ -23,14 +23,14 @@ def inferred_poses(scene: Scene) -> Poses:
 
 
 def views(solids: tuple[Solid, ...], scene: Scene, split: Split) -> Figure:
-    """A row for each of the first images with solids: the image, what was inferred, and from above.
+    """A row for each of the images with the most solids: the image, what was inferred, and from above.
 
     Args:
         solids: which there are.
         scene: of all the split's images, as arrays.
         split: images, with their true poses.
     """
-    chosen = np.argsort(split.counts == 0, kind="stable")[:SHOWN]
+    chosen = np.argsort(-split.counts, kind="stable")[:SHOWN]
     part, found = split[chosen], inferred_poses(scene.part(chosen))
     pictures = {"image": part.float_images()}
     for name, direction in VIEWS.items():
