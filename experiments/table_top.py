@@ -39,7 +39,7 @@ from experiments.table_top_baselines import CHUNK, CHUNKS, LABELLED, STARTS, opt
 from experiments.tables import column, markdown, run_columns, save, spread, write
 
 QUICK = (
-    " --canvas-size 32 --train-images 40 --test-images 12 --batch-size 8 --steps 2 --steps-per-call 2 "
+    " --canvas-size 24 --train-images 20 --test-images 8 --batch-size 8 --steps 2 --steps-per-call 2 "
     "--embedding-filters 4 4 --embedding-units 8 --lstm-units 8 --hidden-units 8 --attention-units 8"
 )
 KEYS = "task", "solids", "classes", "gradient"  # what tells a line of the table from the others
@@ -179,7 +179,7 @@ def by_optimisation(job: Job, arguments: TableTopArguments) -> dict:
     split = dataset.splits["test"][: 1 if arguments.quick else OPTIMISED]
     images, renderer = split.float_images(), model.objects.renderer
     targets = pixel_mse(images, np.asarray(model.infer(images).reconstructions))
-    few = {"chunks": 2} if arguments.quick else {}
+    few = {"chunk": 2, "chunks": 1} if arguments.quick else {}
     found = optimised(renderer, split, targets, job.fields["seed"], **few)
     return {
         **pose_metrics(found.placed, Poses.of(split).placed(), renderer.solids),

@@ -80,7 +80,12 @@ class Optimised(NamedTuple):
 
 
 def optimised(
-    renderer: Renderer, split: Split, targets: np.ndarray, seed: int, chunks: int = CHUNKS
+    renderer: Renderer,
+    split: Split,
+    targets: np.ndarray,
+    seed: int,
+    chunk: int = CHUNK,
+    chunks: int = CHUNKS,
 ) -> Optimised:
     """Moves a solid in each image by Adam, from random starts, until it is drawn as well as asked for.
 
@@ -89,6 +94,7 @@ def optimised(
         split: images of one solid each.
         targets: `(S,)`, mean squared errors of their pixels.
         seed: of the starts.
+        chunk: steps after which it looks whether it may end.
         chunks: of steps, after which it gives up.
     """
     table = analytic.table(renderer.rays, *renderer.image_shape[:2])
@@ -104,7 +110,7 @@ def optimised(
 
     @tf.function(jit_compile=True)
     def improve(image):
-        for _ in tf.range(CHUNK):
+        for _ in tf.range(chunk):
             with tf.GradientTape() as tape:
                 error = tf.reduce_sum(errors_of(image))
             optimizer.apply(tape.gradient(error, [poses]), [poses])

@@ -24,11 +24,12 @@ def test_table_top(tmp_path, cache_dir):
 
 @pytest.mark.slow
 def test_optimisation_finds_the_pose_that_was_drawn():
-    """A cube and a can, as large as they can be told apart, from ten starts each."""
+    """A cube and a ball, from ten starts each."""
     side, renderer = 24, AnalyticSettings().make("solids", (24, 24, 3))
+    renderer.solids = renderer.solids[:2]  # a third takes long to compile
     poses = np.array([[0.3, -0.2, 0.4], [-0.4, 0.1, 2.0]])
     table = analytic.table(renderer.rays, side, side)
-    images, classes = [], [0, 2]
+    images, classes = [], [0, 1]
     for kind, pose in zip(classes, poses):
         layer = renderer.draw(kind, tf.constant(pose[None], tf.float32))
         images.append((layer.colour + (1 - layer.alpha) * table)[0])

@@ -174,10 +174,11 @@ def rendered(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images `(S, H, W, 3)` in [0, 1]; masks of whole solids, and how much they show, `(S, M, H, W)`."""
     render, parts = renderer(solids, side), []
-    for start in range(0, len(poses.counts), AT_ONCE):
-        part = [values[start : start + AT_ONCE] for values in poses]
+    at_once = min(AT_ONCE, len(poses.counts))
+    for start in range(0, len(poses.counts), at_once):
+        part = [values[start : start + at_once] for values in poses]
         length = len(part[0])
-        padded = [np.resize(values, (AT_ONCE, *values.shape[1:])) for values in part]
+        padded = [np.resize(values, (at_once, *values.shape[1:])) for values in part]
         found = render(*padded[:2], tf.constant(padded[2], tf.float32))
         parts.append([values.numpy()[:length] for values in found])
     images, whole, shown = (np.concatenate(values) for values in zip(*parts))
