@@ -11,7 +11,9 @@ import tensorflow_probability as tfp
 import air_tf
 from air_tf import cli
 from air_tf.config import Config, ModelConfig
+from air_tf.estimators.bounds import enumerated_terms
 from air_tf.model.composition import Layer, Nearest
+from air_tf.model.noise import no_noise
 from air_tf.presets import TABLE_TOP
 from air_tf.rendering import AnalyticSettings, analytic
 from air_tf.rendering.black_box import with_finite_differences
@@ -296,3 +298,36 @@ def test_a_class_is_summed_out_sampled_or_relaxed(presence):
     assert certain == (1 if presence == "nvil" else 0)
     at_mean = estimator.choose(q, tf.zeros((number, 3))).numpy()
     assert (at_mean.argmax(axis=1) == 0).all()
+
+
+def test_the_score_functions_mean_gradient_of_the_class_is_the_exact_one():
+    """Of one object at its mean pose, within four standard errors over draws of class and count."""
+    small = air_tf.replaced(
+        TABLE_TOP.model, image_shape=(SIDE, SIDE, 3), max_objects=1, embedding_filters=(4, 4),
+        embedding_units=8, lstm_units=8, hidden_units=8, attention_units=8, presence="nvil",
+        signal_normalisation=False,
+    )  # fmt: skip
+    sampled = air_tf.AIR(small)
+    own = np.random.default_rng(0)
+    x = tf.constant(own.random((1, SIDE, SIDE, 3)), tf.float32)
+
+    def noise_of(number):
+        noise = no_noise(sampled.sizes, number)
+        classes = tf.constant(own.normal(size=(number, 3)), tf.float32)
+        presence = tf.constant(own.logistic(size=(number, 1)), tf.float32)
+        return noise._replace(objects=[noise.objects[0] | {"class": classes}], presence=presence)
+
+    bias = sampled.objects.class_head.outputs.bias
+    with tf.GradientTape() as tape:
+        terms = enumerated_terms(unrolled := sampled.unroll(x, noise_of(1)), unrolled.log_px())
+    exact = tape.gradient(terms["elbo"], bias).numpy()
+    sampled.estimator.signal_mean.assign(terms["elbo"][0])  # as training would: less noise, no bias
+    parts = []
+    for _ in range(20):
+        with tf.GradientTape() as tape:
+            estimate = sampled.bound(tf.repeat(x, 50, axis=0), noise_of(50), 0)
+            objective = tf.reduce_mean(estimate.objective)
+        parts.append(tape.gradient(objective, bias).numpy())
+    error = np.std(parts, axis=0, ddof=1) / np.sqrt(len(parts))
+    assert (abs(np.mean(parts, axis=0) - exact) < 4 * error).all()
+    assert (abs(exact) > 5 * error).any()

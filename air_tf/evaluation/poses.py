@@ -25,16 +25,14 @@ class Matched(NamedTuple):
     classes: np.ndarray  # the true ones
     right: np.ndarray  # whether the inferred class is the true one
     position_errors: np.ndarray  # distances, as a share of the table's side
-    angle_errors: (
-        np.ndarray
-    )  # degrees, of solids of the right class that do not look alike from everywhere
+    angle_errors: np.ndarray  # degrees; NaN where the class is wrong or has no angle
 
 
 def matched(found: Placed, true: Placed, solids: tuple[Solid, ...]) -> Matched:
     """Pairs the solids of each image such that the sum of their distances is least.
 
     The error of an angle is that up to the solid's symmetry: at most 45 degrees for a cube. It is NaN
-    where there is none.
+    where the class is wrong, and for solids that look the same from all sides.
     """
     pairs = []
     for i, (count, true_count) in enumerate(zip(found.counts, true.counts)):

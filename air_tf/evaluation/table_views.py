@@ -55,9 +55,8 @@ def views(solids: tuple[Solid, ...], scene: Scene, split: Split) -> Figure:
 
 def from_above(axes, solids: tuple[Solid, ...], poses: Poses, row: int, style: dict) -> None:
     """The outlines of a scene's solids on the table, with a line to the front of those that have one."""
-    for kind, (x, y, angle, *_) in list(zip(poses.classes[row], poses.numbers[row]))[
-        : poses.counts[row]
-    ]:
+    count = poses.counts[row]
+    for kind, (x, y, angle, *_) in zip(poses.classes[row, :count], poses.numbers[row]):
         solid = solids[kind]
         part = max(solid.parts, key=lambda part: part.half[0])
         half, _, _ = part.half

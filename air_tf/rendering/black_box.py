@@ -35,9 +35,7 @@ class BlackBox(Renderer):
         for which in range(len(self.solids)):  # what is wrong with it is said before anything is trained
             self._checked(which, np.zeros((2, 3), np.float32))
 
-    def render(
-        self, which: int, poses: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # pragma: no cover
+    def render(self, which: int, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Images of a solid that is alone in the world, without a table.
 
         Args:
