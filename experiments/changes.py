@@ -24,24 +24,35 @@ from experiments.tables import column, markdown, run_columns, spread, write
 
 QUICK_CELL = "small_mnist"
 CHANGES = {  # the flags that are added to those of a cell
+    "digits-small-gradient-over": ("--attention-gain 3", "--attention-gain 3 --pixel-scale 0.2"),
+    "digits-small-noise-over": ("--attention-gain 3", "--attention-gain 3 --pixel-scale 0.2"),
+    "digits-small-black-over": ("--attention-gain 3",),
     "digits-large-gradient-over": (
+        "--attention-gain 3",
         "--pixel-scale 0.2",
         "--hidden-units 500 --rho 0.0001",
         "--warm-start-steps 3000",
     ),
-    "small_mnist": ("--steps 5000", "--hidden-units 500 --rho 0.0001", "--pixel-scale 0.2"),
+    "multi_dsprites": ("--attention-gain 3",),
+    "small_mnist": (
+        "--attention-gain 3",
+        "--steps 5000",
+        "--hidden-units 500 --rho 0.0001",
+        "--pixel-scale 0.2",
+    ),
     "noisy": (
         "--pixel-scales learned",
         "--count-bound marginal",
         "--hidden-units 500 --rho 0.0001",
     ),
     "digits-large-photographs-over": (
+        "--attention-gain 3",
         "--pixel-scale 0.2",
         "--background-resolution 12 --background-size 32",
         "--steps 5000",
     ),
-    "sprites": ("--steps 5000", "--pixel-scale 0.2", "--hidden-units 500 --rho 0.0001"),
-    "turned-ink": ("--pixel-scale 0.2", "--steps 5000", "--z-what-size 100"),
+    "sprites": ("--steps 3000",),
+    "turned-ink": ("--attention-gain 3", "--pixel-scale 0.2", "--steps 5000"),
     "turned-any": (
         "--count-bound elbo",
         "--rho 0.0001",

@@ -8,7 +8,7 @@ from scipy.stats import norm
 import air_tf
 from air_tf import replaced
 from air_tf.model.composition import Layer
-from air_tf.model.inference import State
+from air_tf.model.inference import Embedded, State
 
 random = np.random.default_rng(0)
 
@@ -32,7 +32,8 @@ class Inferring:
 @pytest.fixture
 def arguments(small_images):
     canvas, lstm = Layer(tf.constant(small_images[::-1] * 0.5)), [normal(5, 8), normal(5, 8)]
-    state = State(normal(5, 8), normal(5, 12, 10, 1), canvas, lstm, [normal(5, 3), normal(5, 4)])
+    embedded = Embedded(normal(5, 8), normal(5, 12, 10, 1), normal(5, 12, 10))
+    state = State(embedded, canvas, lstm, [normal(5, 3), normal(5, 4)])
     return tf.constant(small_images), {"where": normal(5, 3), "what": normal(5, 4)}, state
 
 
@@ -41,7 +42,7 @@ def test_recurrence_equals_numpy(small_config, arguments):
     step = Inferring(small_config)
     _, state = step(*arguments)
     kernel, recurrent_kernel, bias = step.inference.lstm.get_weights()
-    inputs = np.concatenate([prev.embedding, *prev.samples], -1)
+    inputs = np.concatenate([prev.embedded.embedding, *prev.samples], -1)
     gates = inputs @ kernel + prev.lstm[0] @ recurrent_kernel + bias
     i, f, c, o = np.split(gates, 4, -1)
     memory = expit(f) * prev.lstm[1] + expit(i) * np.tanh(c)
@@ -74,7 +75,7 @@ def test_step_is_what_the_layers_say(small_config, arguments):
     np.testing.assert_allclose(step.layer.colour, placed, atol=1e-6)
     assert state.samples[0] is z_where and state.samples[1] is z_what
     np.testing.assert_allclose(state.canvas.colour, prev.canvas.colour + placed, atol=1e-6)
-    np.testing.assert_array_equal(state.embedding, prev.embedding)
+    np.testing.assert_array_equal(state.embedded.embedding, prev.embedded.embedding)
     np.testing.assert_allclose(p_where.mean(), [3, 0, 0])
 
 
@@ -91,7 +92,7 @@ def test_dair_sees_what_is_left(small_config, arguments):
     left = x - prev.canvas.colour - of_dair.layer.colour
     weights, bias = dair.inference.embedding.dense.get_weights()
     expected = np.maximum(tf.reshape(left, (5, -1)) @ weights + bias, 0)
-    np.testing.assert_allclose(state.embedding, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(state.embedded.embedding, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_dairs_canvas_passes_no_gradient(small_config, arguments):
@@ -102,8 +103,8 @@ def test_dairs_canvas_passes_no_gradient(small_config, arguments):
         tape.watch(prev.canvas.colour)
         _, state = dair(x, noise, prev)
     drawn = [prev.canvas.colour, *dair.objects.decoder.trainable_weights]
-    assert drawn[1:] and tape.gradient(state.embedding, drawn) == [None] * len(drawn)
-    for gradient in tape.gradient(state.embedding, dair.inference.embedding.trainable_weights):
+    assert drawn[1:] and tape.gradient(state.embedded.embedding, drawn) == [None] * len(drawn)
+    for gradient in tape.gradient(state.embedded.embedding, dair.inference.embedding.trainable_weights):
         assert np.abs(gradient).max() > 0
 
 
@@ -113,10 +114,10 @@ def test_attention_proposes_the_place_it_finds(small_config, arguments):
     infer = Inferring(replaced(small_config, attention_units=4, **convolutions))
     outputs = infer.objects.where_head.network.outputs
     outputs.set_weights([np.zeros_like(weight) for weight in outputs.get_weights()])
-    embedding, features = infer.inference.embedding(x)
-    step, state = infer(x, noise, prev._replace(embedding=embedding, features=features))
+    embedded = infer.inference.embedded(x, Layer(0 * x))
+    step, state = infer(x, noise, prev._replace(embedded=embedded))
     hidden, _ = state.lstm
-    place, seen = infer.inference.attention(features, hidden)
+    place, seen = infer.inference.attention(embedded.features, hidden, embedded.left)
     scale, shift = np.split(step.latents["where"].q.mean().numpy(), [1], axis=1)
     np.testing.assert_allclose(scale * place + shift, 0, atol=1e-5)  # the glimpse's centre
     np.testing.assert_allclose(scale, 3.0)

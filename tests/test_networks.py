@@ -7,12 +7,14 @@ from scipy.special import expit, softmax
 
 from air_tf import AIR, replaced
 from air_tf.model.networks import (
+    LEAST_LEFT,
     MLP,
     ConvolutionalSettings,
     ImageEmbedding,
     MLPSettings,
     NormalParameters,
     PlaceAttention,
+    mean_squares,
 )
 from air_tf.model.objects import GlimpseSettings
 
@@ -57,11 +59,13 @@ def test_embedding_without_convolutions_sees_the_pixels():
     )
 
 
-def test_attention_equals_numpy():
+@pytest.mark.parametrize("gain", [0.0, 2.5])
+def test_attention_equals_numpy(gain):
     features = random.normal(size=(2, 3, 4, 5)).astype(np.float32)
     query = random.normal(size=(2, 6)).astype(np.float32)
-    attention = PlaceAttention(7, 2, (17, 20, 1), kernels=(4, 3), strides=(3, 1))
-    found, seen_there = attention(features, query)
+    left = random.random((2, 3, 4)).astype(np.float32)
+    attention = PlaceAttention(7, 2, (17, 20, 1), kernels=(4, 3), strides=(3, 1), gain=gain)
+    found, seen_there = attention(features, query, left)
     layers = attention.seen, attention.key, attention.query, attention.bias
     (w, b), (wk,), (wq, bq), (wb,) = (layer.get_weights() for layer in layers)
     for i in range(2):
@@ -69,6 +73,7 @@ def test_attention_equals_numpy():
         at = np.array([features[i, y, x] for x, y in cells])
         seen = np.maximum(at @ w + b, 0)
         scores = at @ wk @ (query[i] @ wq + bq) / np.sqrt(7) + (seen @ wb)[:, 0]
+        scores += gain * np.log(LEAST_LEFT + left[i].ravel())
         p = softmax(scores)
         for _ in range(2):
             mean = p @ cells
@@ -86,11 +91,12 @@ def test_attention_chooses_one_of_two_places():
     places = []
     for mean_shifts in (0, 3):
         attention = PlaceAttention(1, mean_shifts, (2, 9, 1), kernels=(1,), strides=(1,))
-        attention(features, np.ones((1, 1), np.float32))
+        nothing = np.zeros((1, 1, 9), np.float32)
+        attention(features, np.ones((1, 1), np.float32), nothing)
         attention.key.set_weights([np.float32([[1], [0]])])
         attention.query.set_weights([np.ones((1, 1), np.float32), np.zeros(1, np.float32)])
         attention.bias.set_weights([np.zeros((1, 1), np.float32)])
-        place, _ = attention(features, np.ones((1, 1), np.float32))
+        place, _ = attention(features, np.ones((1, 1), np.float32), nothing)
         places.append(4 * (place[0, 0] + 1))  # in pixels
     np.testing.assert_allclose(places, [0.55 * 1 + 0.45 * 7, 1], atol=0.05)
 
@@ -109,14 +115,46 @@ def test_place_of_the_attention_is_the_middle_of_what_the_features_see():
     attention = PlaceAttention(1, 0, (20, 17, 1), **convolutions)
     only = np.zeros((1, *features.shape[1:3], 1), np.float32)
     only[0, 1, 2] = 1e3
-    attention(only, np.ones((1, 1), np.float32))
+    attention(only, np.ones((1, 1), np.float32), only[..., 0])
     one, zero = np.ones((1, 1), np.float32), np.zeros(1, np.float32)
     for layer in (attention.query, attention.seen):
         layer.set_weights([one, zero])
     attention.key.set_weights([one])
     attention.bias.set_weights([0 * one])
-    place, _ = attention(only, one)
+    place, _ = attention(only, one, only[..., 0])
     np.testing.assert_allclose(place[0], [2 * middle[0] / 16 - 1, 2 * middle[1] / 19 - 1], atol=1e-6)
+
+
+def test_mean_squares_are_of_what_the_features_see():
+    image = random.normal(size=(2, 20, 17, 3)).astype(np.float32)
+    found = mean_squares(tf.constant(image), kernels=(4, 3), strides=(3, 1))  # 10 pixels, each 3
+    expected = [
+        [
+            (of_image[3 * i : 3 * i + 10, 3 * j : 3 * j + 10] ** 2).mean()
+            for i in range(4)
+            for j in range(3)
+        ]
+        for of_image in image
+    ]
+    np.testing.assert_allclose(found, np.reshape(expected, (2, 4, 3)), rtol=1e-5)
+
+
+def test_with_a_gain_attention_begins_at_what_is_left_to_explain():
+    """Places lie 10 pixels from the border at least, so those of patches in corners 6 from the patch."""
+    keras.utils.set_random_seed(0)
+    convolutions = {"kernels": (6, 5), "strides": (4, 1)}
+    embedding = ImageEmbedding(8, filters=(16, 32), **convolutions)
+    for top, left in (0, 0), (44, 6), (8, 50), (50, 50):
+        image = random.normal(scale=0.01, size=(1, 64, 64, 1)).astype(np.float32)
+        image[0, top : top + 14, left : left + 14] += 0.3
+        found = []
+        for gain in (0.0, 3.0):
+            attention = PlaceAttention(64, 3, (64, 64, 1), **convolutions, gain=gain)
+            squares = mean_squares(tf.constant(image), **convolutions)
+            place, _ = attention(embedding(image)[1], np.zeros((1, 8), np.float32), squares)
+            pixel = 31.5 * (place[0] + 1)
+            found.append(np.linalg.norm(pixel - np.array([left + 6.5, top + 6.5])))
+        assert found[0] > 20 and found[1] < 12
 
 
 @pytest.mark.parametrize("glimpse_shape", [(6, 6, 1), (28, 28, 3), (9, 5, 2)])

@@ -12,16 +12,23 @@ from pydantic import Field
 
 from air_tf.model.composition import Composition, Layer
 from air_tf.model.latent import Latent
-from air_tf.model.networks import ImageEmbedding, Networks, PlaceAttention, receptive_field
+from air_tf.model.networks import ImageEmbedding, Networks, PlaceAttention, mean_squares, receptive_field
 from air_tf.model.objects import Objects
 from air_tf.validation import Kernel, Units, require, settings
+
+
+class Embedded(NamedTuple):
+    """What the recurrence sees of the image; of DAIR: of what is left to explain."""
+
+    embedding: tf.Tensor  # (B, embedding_units)
+    features: tf.Tensor  # (B, rows, columns, channels), those under the embedding
+    left: tf.Tensor  # (B, rows, columns), mean squares of what each of these places sees
 
 
 class State(NamedTuple):
     """What one step hands to the next."""
 
-    embedding: tf.Tensor  # (B, embedding_units), of the image; of DAIR: of what is left to explain
-    features: tf.Tensor  # (B, rows, columns, channels), those under the embedding
+    embedded: Embedded
     canvas: Layer  # what has been drawn so far
     lstm: list[tf.Tensor]  # h and c, (B, lstm_units) each
     samples: list[tf.Tensor]  # of the previous object's latents, (B, size) each
@@ -64,6 +71,10 @@ class InferenceSettings:
     mean_shifts: Annotated[int, Field(ge=0, le=1000)] = 3
     """How many times the attention is drawn together around its mean place."""
 
+    attention_gain: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """How strongly attention looks where most is left to explain when training begins; it learns how
+    strongly it should. 0: not at all. Small or faint objects may not be found without it."""
+
     lstm_units: Units = 256
     """Width of the recurrent state."""
 
@@ -79,6 +90,9 @@ class InferenceSettings:
         require(self.attention_units == 0 or len(self.embedding_filters) > 0,
                 "attention_units 0, or above 0 together with embedding_filters",
                 attention_units=self.attention_units, filters=self.embedding_filters)  # fmt: skip
+        require(self.attention_gain == 0 or self.attention_units > 0,
+                "attention_gain 0, or above 0 together with attention_units",
+                attention_gain=self.attention_gain, attention_units=self.attention_units)  # fmt: skip
 
     def num_weights(self, image_shape: tuple[int, int, int], latents: int) -> int:
         """About how many weights there are, for latents of so many numbers."""
@@ -137,18 +151,21 @@ class Inference(keras.layers.Layer):
         self.attention = None
         if settings.attention_units:
             self.attention = PlaceAttention(
-                settings.attention_units, settings.mean_shifts, image_shape, kernels, strides
-            )
+                settings.attention_units, settings.mean_shifts, image_shape, kernels, strides,
+                settings.attention_gain,
+            )  # fmt: skip
         self.pres_head = networks.head(1)
 
     def build(self, *_):
         """The layers are built by their first call: Keras cannot trace a `Step`."""
 
-    def embedded(self, x: tf.Tensor, canvas: Layer) -> tuple[tf.Tensor, tf.Tensor]:
-        """`embedding` of what is left of the images to explain; no gradient flows through the canvas."""
-        return self.embedding(x - tf.stop_gradient(canvas.colour))
+    def embedded(self, x: tf.Tensor, canvas: Layer) -> Embedded:
+        """What is left of the images to explain; no gradient flows through the canvas."""
+        left = x - tf.stop_gradient(canvas.colour)
+        convolutions = self.settings.embedding_kernels, self.settings.embedding_strides
+        return Embedded(*self.embedding(left), mean_squares(left, *convolutions))
 
-    def initial_state(self, embedded, canvas: Layer, objects: Objects) -> State:
+    def initial_state(self, embedded: Embedded, canvas: Layer, objects: Objects) -> State:
         """The state before the first object: zeros, as in [1].
 
         Args:
@@ -156,17 +173,17 @@ class Inference(keras.layers.Layer):
             canvas: the background.
             objects: what is inferred.
         """
-        zeros = lambda units: tf.zeros((tf.shape(embedded[0])[0], units))  # noqa: E731
+        zeros = lambda units: tf.zeros((tf.shape(embedded.embedding)[0], units))  # noqa: E731
         lstm = [zeros(self.settings.lstm_units), zeros(self.settings.lstm_units)]
-        return State(*embedded, canvas, lstm, [zeros(size) for size in objects.sizes.values()])
+        return State(embedded, canvas, lstm, [zeros(size) for size in objects.sizes.values()])
 
     def call(self, x, noise, prev: State, objects: Objects, composition: Composition):
-        inputs = tf.concat([prev.embedding, *prev.samples], axis=-1)
+        inputs = tf.concat([prev.embedded.embedding, *prev.samples], axis=-1)
         hidden, lstm = self.lstm(inputs, prev.lstm)
 
         place, seen, judged = None, hidden, hidden
         if self.attention is not None:
-            place, seen = self.attention(prev.features, hidden)
+            place, seen = self.attention(prev.embedded.features, hidden, prev.embedded.left)
             judged = tf.concat([hidden, seen], axis=-1)
         pres_logit = tf.squeeze(self.pres_head(judged), axis=-1)
         latents = objects.infer(x, seen, place, noise)
@@ -174,7 +191,5 @@ class Inference(keras.layers.Layer):
 
         step = Step(pres_logit, latents, *objects.draw_looks(samples))
         canvas = composition.add(prev.canvas, step.layer)
-        embedded = prev.embedding, prev.features
-        if self.settings.difference:
-            embedded = self.embedded(x, canvas)
-        return step, State(*embedded, canvas, lstm, [*samples.values()])
+        embedded = self.embedded(x, canvas) if self.settings.difference else prev.embedded
+        return step, State(embedded, canvas, lstm, [*samples.values()])

@@ -12,6 +12,7 @@ from pydantic import Field
 from air_tf.parts import kind, one_of
 from air_tf.validation import Units, settings
 
+LEAST_LEFT = 1e-3  # mean square below which nothing is left to explain
 KERNEL = 4  # pixels, height and width of the convolutions on glimpses
 
 
@@ -45,6 +46,13 @@ def receptive_field(kernels, strides) -> tuple[int, int]:
         field += (kernel - 1) * stride
         stride *= step
     return field, stride
+
+
+def mean_squares(image: tf.Tensor, kernels, strides) -> tf.Tensor:
+    """Of what each place of stacked convolutions sees of an image, `(B, rows, columns)`."""
+    field, stride = receptive_field(kernels, strides)
+    squares = tf.reduce_mean(image**2, axis=-1, keepdims=True)
+    return tf.nn.avg_pool2d(squares, field, stride, "VALID")[..., 0]
 
 
 class ImageEmbedding(keras.layers.Layer):
@@ -93,23 +101,31 @@ class PlaceAttention(keras.layers.Layer):
 
     with distances in places, again and again.
 
+    With a gain, gain * log(how much is left to explain there) is added to each score, and the gain is
+    learned. Without it, attention begins in the middle, and learns from the objects that are drawn there
+    by mistake. Where these are small and faint, they vanish before attention has found the right place.
+
     Args:
         units: width of keys, queries and what is seen.
         mean_shifts: how many times.
         image_shape: `(height, width, channels)` of the image.
         kernels: those of the embedding's convolutions, in pixels.
         strides: those of the embedding's convolutions, in pixels.
+        gain: with which it begins; 0: there is none.
 
     Call arguments:
         features: `(B, rows, columns, channels)`.
         query: `(B, D)`.
+        left: mean squares of what is left to explain around each place, `(B, rows, columns)`.
 
     Returns:
         The place (x, y) `(B, 2)`, in image coordinates, [-1, 1] from the centre of one corner pixel
         to the other, and what is seen there `(B, units)`.
     """
 
-    def __init__(self, units: int, mean_shifts: int, image_shape, kernels, strides, **kwargs):
+    def __init__(
+        self, units: int, mean_shifts: int, image_shape, kernels, strides, gain: float = 0.0, **kwargs
+    ):
         super().__init__(**kwargs)
         height, width, _ = image_shape
         self.last_pixel = np.float32([width - 1, height - 1])
@@ -119,14 +135,20 @@ class PlaceAttention(keras.layers.Layer):
         self.key = keras.layers.Dense(units, use_bias=False)  # would cancel in the softmax
         self.query = keras.layers.Dense(units)
         self.bias = keras.layers.Dense(1, use_bias=False)
+        self.gain = None
+        if gain:
+            initial = keras.initializers.Constant(gain)
+            self.gain = self.add_weight(initializer=initial, name="gain")
 
-    def call(self, features, query):
+    def call(self, features, query, left):
         rows, columns, channels = features.shape[1:]
         places = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)  # (x, y)
         places = places.reshape(-1, 2).astype(np.float32)  # (P, 2)
         features = tf.reshape(features, (-1, rows * columns, channels))
         seen, key, query = self.seen(features), self.key(features), self.query(query)
         scores = tf.linalg.matvec(key, query) / query.shape[-1] ** 0.5 + self.bias(seen)[..., 0]
+        if self.gain is not None:
+            scores += self.gain * tf.math.log(LEAST_LEFT + tf.reshape(left, (-1, rows * columns)))
         weights = tf.nn.softmax(scores)  # (B, P)
         for _ in range(self.mean_shifts):
             away = places - (weights @ places)[:, None]
