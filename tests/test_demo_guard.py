@@ -211,7 +211,7 @@ def test_one_call_is_handled_at_a_time_and_few_bodies_are_in_memory():
         return {"type": "http.request", "body": b'{"data": [], "fn_index": 0}'}
 
     async def together():
-        guarded = Guard(app, (), {0: 0})
+        guarded = Guard(app, (), {0: []})
         return await asyncio.gather(*(call(guarded, receive) for _ in range(20)))
 
     assert in_a_loop(together()) == [200] * 20

@@ -212,16 +212,28 @@ def scenes(how: TableTopSettings, num_images: int, seed) -> Split:
                 f"Expected solids of which each shows a fifth of its pixels. Received: solid_counts="
                 f"{how.solid_counts}, which hide each other in all of {MOST_TRIES * AT_ONCE:,} scenes."
             )
-        edges = np.array([[masks.ink_edges(mask) for mask in of_image] for of_image in owned])
-        done.append(Split(
-            np.round(np.clip(image, 0, 1) * 255).astype(np.uint8), poses.counts, poses.classes * there,
-            (edges / how.canvas_size).astype(np.float32),
-            np.round(poses.numbers / UNIT * there[..., None]).astype(np.int32),
-        )[kept])  # fmt: skip
+        done.append(as_split(poses, image, shown)[kept])
         bar.update(len(done[-1]))
     bar.close()
     fields = (np.concatenate([getattr(part, name) for part in done]) for name in Split.__annotations__)
     return Split(*fields)[:num_images]
+
+
+def as_split(poses: Poses, images: np.ndarray, shown: np.ndarray) -> Split:
+    """Images of tables as a `Split`.
+
+    Args:
+        poses: of what stands there.
+        images: `(S, H, W, 3)` in [0, 1].
+        shown: how much of each pixel each solid shows, `(S, M, H, W)`.
+    """
+    there = np.arange(shown.shape[1]) < poses.counts[:, None]
+    edges = np.array([[masks.ink_edges(mask) for mask in of_image] for of_image in shown > 0.5])
+    return Split(
+        np.round(np.clip(images, 0, 1) * 255).astype(np.uint8), poses.counts, poses.classes * there,
+        (edges / images.shape[1]).astype(np.float32),
+        np.round(poses.numbers / UNIT * there[..., None]).astype(np.int32),
+    )  # fmt: skip
 
 
 def whole_and_shown(split: Split, solids: tuple[Solid, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -232,11 +244,15 @@ def whole_and_shown(split: Split, solids: tuple[Solid, ...]) -> tuple[np.ndarray
 
 def measured(solids: tuple[Solid, ...], scene: Scene, split: Split) -> dict:
     """`pose_metrics` of the scenes that were inferred; none of a model without solids."""
-    read = scene.readings
-    if "classes" not in read:
+    if "classes" not in scene.readings:
         return {}
-    found = Placed(scene.counts, read["classes"], read["positions"], read["angles"])
-    return pose_metrics(found, Poses.of(split).placed(), solids)
+    return pose_metrics(inferred(scene), Poses.of(split).placed(), solids)
+
+
+def inferred(scene: Scene) -> Placed:
+    """What scenes of solids say of them."""
+    read = scene.readings
+    return Placed(scene.counts, read["classes"], read["positions"], read["angles"])
 
 
 def pictured(solids: tuple[Solid, ...], scene: Scene, split: Split) -> dict:

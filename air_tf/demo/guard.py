@@ -28,7 +28,10 @@ ASKED_FOR = re.compile(
 class Call(pydantic.BaseModel):
     """The body of a call, as much of it as is passed on: files and URLs that it names are not."""
 
-    data: list[Annotated[str, pydantic.Field(pattern=r"^data:[\w/.+;=-]{0,100},[A-Za-z0-9+/=]*$")]]
+    data: list[
+        Annotated[str, pydantic.Field(pattern=r"^data:[\w/.+;=-]{0,100},[A-Za-z0-9+/=]*$")]
+        | Annotated[float, pydantic.Field(allow_inf_nan=False)]
+    ]
     fn_index: int
 
 
@@ -41,10 +44,11 @@ class Guard:
         app: the ASGI app behind it.
         hosts: names by which requests may call this server, beside LOCAL_HOSTS and the address that they
             came to. A foreign site that lets its name point here is refused by it.
-        inputs: of each function that can be called, by its index, how many inputs it has.
+        inputs: the types of the inputs of each function that can be called, by its index: str for a data
+            URL, float for a number.
     """
 
-    def __init__(self, app, hosts: Iterable[str], inputs: Mapping[int, int]):
+    def __init__(self, app, hosts: Iterable[str], inputs: Mapping[int, list[type]]):
         self.app, self.inputs = app, inputs
         self.hosts = {*LOCAL_HOSTS, *(host.lower().strip("[]") for host in hosts)}
         self.bodies, self.turn = asyncio.Semaphore(MOST_BODIES), asyncio.Semaphore(1)
@@ -102,16 +106,18 @@ class Guard:
                 await self.app(scope, replay, send)
 
     def _parsed(self, body: bytes) -> Call:
-        expected = "data, a list of data URLs, and fn_index"
+        expected = "data, a list of data URLs and numbers, and fn_index"
         if sum(map(body.count, b",[{")) > MOST_PARTS:
             raise _refusal(400, expected, f"JSON of over {MOST_PARTS} parts")
         try:
             call = parse_json(body, Call, expected, "the body")
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
-        if self.inputs.get(call.fn_index) != len(call.data):
+        if self.inputs.get(call.fn_index) != [type(value) for value in call.data]:
             received = f"fn_index={call.fn_index} with {len(call.data)}"
-            raise _refusal(400, "a function of the page, and as many data URLs as it takes", received)
+            raise _refusal(
+                400, "a function of the page, and the data URLs or numbers that it takes", received
+            )
         return call
 
 

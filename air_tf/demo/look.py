@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from air_tf import drawing
 from air_tf.data.digits import embedded_digits
 from air_tf.data.multi_mnist import MultiDigitRecipe, compose
+from air_tf.demo.table import Table
 from air_tf.evaluation.evaluate import Predictor, canvases
 from air_tf.evaluation.glimpses import SIDE, glimpses_and_recons
 from air_tf.image_files import LARGEST_SENT, as_array, as_png, shrunk, turned_for
@@ -43,7 +44,7 @@ class Demo:
 
     def __init__(self, model: Predictor):
         self.model = model
-        self.turned = turned_for(model)
+        self.turned, self.table = turned_for(model), table_of(model)
         images = compose(embedded_digits(), MultiDigitRecipe(), TEST_IMAGES, [0])
         self.test_images = images[images.any(axis=(1, 2, 3))]
         self.next = 0
@@ -94,6 +95,12 @@ class Demo:
         image = self.test_images[self.next % len(self.test_images)]
         self.next += 1
         return self.look(np.repeat(image, 3, axis=-1))
+
+
+def table_of(model: Predictor) -> Table | None:
+    """Where one places solids, for a run whose model infers them."""
+    solids = getattr(model, "config", None) and hasattr(model.config.objects, "known_solids")
+    return Table(model) if solids else None
 
 
 def read_sent(file: bytes) -> np.ndarray:
