@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from air_tf import AIR, replaced
 from air_tf.data import table_top
+from air_tf.data.base import Dataset
 from air_tf.data.masks import LEAST_SHOWN
+from air_tf.data.split import Split
 from air_tf.data.table_top import Poses, TableTopSettings, whole_and_shown
 from air_tf.evaluation import table_views
+from air_tf.evaluation.evaluate import check_images_fit
+from air_tf.presets import TABLE_TOP
 from air_tf.rendering.solids import SETS
 from air_tf.scene import Scene
 from tests.conftest import run_eagerly
@@ -119,3 +124,21 @@ def test_solids_without_room_are_refused(tmp_path):
         crowded.load()
     with pytest.raises(ValueError, match="one of them above 0"):
         TableTopSettings(solid_counts=(0,))
+
+
+def test_a_model_is_evaluated_on_what_it_draws_alone(small_config):
+    split = Split.unlabelled(np.zeros((2, 32, 32, 3), np.uint8))
+    glimpses = AIR(replaced(small_config, image_shape=split.image_shape))
+    solids = AIR(replaced(TABLE_TOP.model, image_shape=split.image_shape, max_objects=1))
+
+    def check(model, **known):
+        check_images_fit(model, Dataset({}, TableTopSettings(), "", "", known), split)
+
+    check(glimpses)
+    check(solids, known_solids="solids")
+    with pytest.raises(ValueError, match=r"draws, glimpses\. Received: solids\."):
+        check(glimpses, known_solids="solids")
+    with pytest.raises(ValueError, match=r"draws, solids\. Received: table_ware\."):
+        check(solids, known_solids="table_ware")
+    with pytest.raises(ValueError, match=r"draws, solids\. Received: no solids on a table\."):
+        check(solids)

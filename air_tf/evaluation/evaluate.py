@@ -13,8 +13,10 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from air_tf.air import AIR
+from air_tf.data.base import Dataset
 from air_tf.data.split import Split
 from air_tf.evaluation import metrics
+from air_tf.parts import flat
 from air_tf.scene import Scene
 from air_tf.serving.predictor import Predictor
 
@@ -31,11 +33,21 @@ class Evaluation(NamedTuple):
     metrics: dict
 
 
-def check_images_fit(model: Predictor, split: Split) -> None:
-    """Raises ValueError, with both sizes, unless the split's images are of the model's size."""
+def check_images_fit(model: Predictor, dataset: Dataset, split: Split) -> None:
+    """Raises ValueError unless the images have the model's size, and show the solids that it draws.
+
+    A SavedModel does not say which solids these are.
+    """
     size, other = ("{} x {} pixels with {} channels".format(*m.image_shape) for m in (model, split))
     if size != other:
         raise ValueError(f"Expected images of the model's size, {size}. Received: {other}.")
+    drawn = flat(model.config).get("known_solids") if isinstance(model, AIR) else None
+    shown = dataset.model_settings.get("known_solids")
+    if isinstance(model, AIR) and drawn != shown:
+        raise ValueError(
+            f"Expected images of what the model draws, {drawn or 'glimpses'}. "
+            f"Received: {shown or 'no solids on a table'}."
+        )
 
 
 def infer_all(model: Predictor, split: Split) -> Scene:

@@ -93,7 +93,7 @@ def write_evaluation(
         has = ", ".join(dataset.splits)
         raise ValueError(f"Expected a split of {dataset.digits}: {has}. Received: {config.split}.")
     split = dataset.splits[config.split][: config.num_images or None]
-    check_images_fit(model, split)
+    check_images_fit(model, dataset, split)
 
     segments = dataset.segments and functools.partial(dataset.segments, config.split)
     scene, metrics = evaluate_fully(model, split, segments)
