@@ -53,7 +53,9 @@ GRID = replaced(
 )
 # Small or coloured objects. The plain bound often grows certain of N here too
 _SMALL = {**_DAIR, "count_bound": "marginal", "max_objects": 3, "steps": 3000}
-SPRITES = replaced(MULTI_MNIST, dataset="sprites", scale_prior=(3.2, 0.3), glimpse_size=20, **_SMALL)
+SPRITES = replaced(
+    MULTI_MNIST, dataset="sprites", scale_prior=(3.2, 0.3), glimpse_size=20, **(_SMALL | {"steps": 5000})
+)
 SMALL_MNIST = replaced(
     MULTI_MNIST, dataset="small_mnist", scale_prior=(4.0, 0.3), glimpse_size=18, **_SMALL
 )

@@ -108,8 +108,8 @@ def collapse(counts: np.ndarray, max_objects: int) -> str | None:
     if count == 0:
         remedy = (
             "Objects are not found, or not worth their cost: try the right --object-size, --preset "
-            "few_objects --attention-gain 3 --pixel-scale 0.2, a longer warm start (--warm-start-steps), a "
-            "greater --rho, and for dark objects --invert yes."
+            "few_objects --attention-gain 3 --pixel-scale 0.2, a longer warm start "
+            "(--warm-start-steps), a greater --rho, and for dark objects --invert yes."
         )
     elif count == max_objects:
         remedy = (
