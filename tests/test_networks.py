@@ -6,6 +6,7 @@ from scipy.signal import correlate2d
 from scipy.special import expit, softmax
 
 from air_tf import AIR, replaced
+from air_tf.model.inference import mean_squares
 from air_tf.model.networks import (
     LEAST_LEFT,
     MLP,
@@ -14,7 +15,6 @@ from air_tf.model.networks import (
     MLPSettings,
     NormalParameters,
     PlaceAttention,
-    mean_squares,
 )
 from air_tf.model.objects import GlimpseSettings
 
@@ -140,7 +140,7 @@ def test_mean_squares_are_of_what_the_features_see():
 
 
 def test_with_a_gain_attention_begins_at_what_is_left_to_explain():
-    """Places lie 10 pixels from the border at least, so those of patches in corners 6 from the patch."""
+    """Places lie at least 10 pixels from the border. Of 40 seeds: at least 26 pixels, and at most 10."""
     keras.utils.set_random_seed(0)
     convolutions = {"kernels": (6, 5), "strides": (4, 1)}
     embedding = ImageEmbedding(8, filters=(16, 32), **convolutions)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 from pydantic import Field
+from scipy.spatial.distance import pdist
 from tqdm import tqdm
 
 from air_tf.data import masks
@@ -121,13 +122,17 @@ def apart(count: int, random: np.random.Generator) -> np.ndarray:
     """
     for _ in range(MOST_TRIES):
         places = random.uniform(-BORDER, BORDER, (count, 2))
-        distances = np.linalg.norm(places[:, None] - places, axis=-1) + 9 * np.eye(count)
-        if distances.min(initial=9) > LEAST_APART:
+        if least_distance(places) > LEAST_APART:
             return places
     raise ValueError(
         f"Expected solids that find room on the table within {MOST_TRIES} tries. "
         f"Received: {count} of them."
     )
+
+
+def least_distance(places: np.ndarray) -> float:
+    """Between two of several places `(count, 2)`; infinite where there are not two."""
+    return pdist(places).min(initial=np.inf)
 
 
 def camera(turn: tf.Tensor, up: tf.Tensor) -> Camera:

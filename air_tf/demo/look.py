@@ -99,8 +99,8 @@ class Demo:
 
 def table_of(model: Predictor) -> Table | None:
     """Where one places solids, for a run whose model infers them."""
-    solids = getattr(model, "config", None) and hasattr(model.config.objects, "known_solids")
-    return Table(model) if solids else None
+    objects = getattr(getattr(model, "config", None), "objects", None)
+    return Table(model) if hasattr(objects, "known_solids") else None
 
 
 def read_sent(file: bytes) -> np.ndarray:

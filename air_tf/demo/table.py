@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from air_tf.data.table_top import LEAST_APART, Poses, as_split, inferred, rendered
+from air_tf.data.table_top import LEAST_APART, Poses, as_split, inferred, least_distance, rendered
 from air_tf.evaluation.plots import as_array
 from air_tf.evaluation.poses import Placed, matched
 from air_tf.evaluation.table_views import views
@@ -70,10 +70,9 @@ class Table:
 
     def note(self, poses: Poses) -> str:
         """What makes a table unlike those that the model was trained on."""
-        where = poses.numbers[0, : poses.counts[0], :2]
-        distances = np.linalg.norm(where[:, None] - where, axis=-1) + 9 * np.eye(len(where))
-        near = bool(distances.min(initial=9) < LEAST_APART)
-        return "; two solids stand nearer than in any image that it was trained on" * near
+        if least_distance(poses.numbers[0, : poses.counts[0], :2]) >= LEAST_APART:
+            return ""
+        return "; two solids stand nearer than in any image that it was trained on"
 
     def compared(self, found: Placed, true: Placed) -> str:
         """Each solid that was found beside the one that is nearest to it, in Markdown."""

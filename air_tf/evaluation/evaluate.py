@@ -41,9 +41,11 @@ def check_images_fit(model: Predictor, dataset: Dataset, split: Split) -> None:
     size, other = ("{} x {} pixels with {} channels".format(*m.image_shape) for m in (model, split))
     if size != other:
         raise ValueError(f"Expected images of the model's size, {size}. Received: {other}.")
-    drawn = flat(model.config).get("known_solids") if isinstance(model, AIR) else None
+    if not isinstance(model, AIR):
+        return
+    drawn = flat(model.config).get("known_solids")
     shown = dataset.model_settings.get("known_solids")
-    if isinstance(model, AIR) and drawn != shown:
+    if drawn != shown:
         raise ValueError(
             f"Expected images of what the model draws, {drawn or 'glimpses'}. "
             f"Received: {shown or 'no solids on a table'}."

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from air_tf.model.composition import Composition, Layer
 from air_tf.model.latent import Latent
-from air_tf.model.networks import ImageEmbedding, Networks, PlaceAttention, mean_squares, receptive_field
+from air_tf.model.networks import ImageEmbedding, Networks, PlaceAttention, receptive_field
 from air_tf.model.objects import Objects
 from air_tf.validation import Kernel, Units, require, settings
 
@@ -102,6 +102,13 @@ class InferenceSettings:
         if not self.embedding_filters:
             weights += height * width * channels * self.embedding_units
         return weights
+
+
+def mean_squares(image: tf.Tensor, kernels, strides) -> tf.Tensor:
+    """Of what each place of stacked convolutions sees of an image, `(B, rows, columns)`."""
+    field, stride = receptive_field(kernels, strides)
+    squares = tf.reduce_mean(image**2, axis=-1, keepdims=True)
+    return tf.nn.avg_pool2d(squares, field, stride, "VALID")[..., 0]
 
 
 class Inference(keras.layers.Layer):

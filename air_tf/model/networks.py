@@ -48,13 +48,6 @@ def receptive_field(kernels, strides) -> tuple[int, int]:
     return field, stride
 
 
-def mean_squares(image: tf.Tensor, kernels, strides) -> tf.Tensor:
-    """Of what each place of stacked convolutions sees of an image, `(B, rows, columns)`."""
-    field, stride = receptive_field(kernels, strides)
-    squares = tf.reduce_mean(image**2, axis=-1, keepdims=True)
-    return tf.nn.avg_pool2d(squares, field, stride, "VALID")[..., 0]
-
-
 class ImageEmbedding(keras.layers.Layer):
     """What the recurrent core sees of the image: convolutions, if any, then a dense layer, with ReLU.
 
@@ -101,9 +94,9 @@ class PlaceAttention(keras.layers.Layer):
 
     with distances in places, again and again.
 
-    With a gain, gain * log(how much is left to explain there) is added to each score, and the gain is
-    learned. Without it, attention begins in the middle, and learns from the objects that are drawn there
-    by mistake. Where these are small and faint, they vanish before attention has found the right place.
+    With a gain, gain * log(what is left to explain there) is added to each score, and the gain is
+    learned. Without it, attention begins in the middle of the image. What is drawn there is mostly
+    wrong, and small or faint objects fade to nothing before attention has found where they are.
 
     Args:
         units: width of keys, queries and what is seen.
