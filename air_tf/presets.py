@@ -57,8 +57,9 @@ SPRITES = replaced(
     MULTI_MNIST, dataset="sprites", scale_prior=(3.2, 0.3), glimpse_size=20, **(_SMALL | {"steps": 5000})
 )
 SMALL_MNIST = replaced(
-    MULTI_MNIST, dataset="small_mnist", scale_prior=(4.0, 0.3), glimpse_size=18, **_SMALL
-)
+    MULTI_MNIST, dataset="small_mnist", scale_prior=(4.0, 0.3), glimpse_size=18,
+    attention_gain=3.0, pixel_scale=0.2, **(_SMALL | {"steps": 5000}),
+)  # fmt: skip
 MULTI_DSPRITES = replaced(
     MULTI_MNIST, dataset="multi_dsprites", scale_prior=(4.5, 0.5), glimpse_size=18, **_SMALL
 )

@@ -5,7 +5,7 @@
 
 Digits on gradients (the cell `digits-large-gradient-over` of `experiments.robustness`), trained for
 fewer steps, with one thing changed at a time. A gradient is a plane, so the true ground under an object
-is known from the pixels around it. What is done is not done again.
+is known from the pixels around it. Runs that have a record are not repeated.
 
 Writes results/backgrounds.{jsonl,md}.
 """
@@ -111,9 +111,9 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
 
 def write_results(rows: list[dict], folder: Path) -> None:
     text = (
-        "`python -m experiments.backgrounds`: each row is its command, with a seed each, evaluated on "
-        "images of held-out digits. Least / median / greatest over seeds, of two both. Objects in the "
-        "background: the part of their contrast that the background holds, in the first "
+        "`python -m experiments.backgrounds`: each row is one command, run once per seed, evaluated on "
+        "images of held-out digits. Least / median / greatest over the seeds, or both of two. Objects "
+        "in the background: the part of their contrast that the background holds, in the first "
         f"{SHOWN:,} images. Error of the ground: root mean square where there is no object; white is 1."
         "\n\n"
     )

@@ -4,7 +4,7 @@
     python -m experiments.blobs --quick
 
 Draws two folders of pictures with `examples.blobs`, trains on the first with what the look at it
-proposes, and counts the second as `air predict` does. What is done is not done again.
+proposes, and counts the second as `air predict` does. Runs that have a record are not repeated.
 
 Writes results/blobs.{jsonl,md}.
 """
@@ -81,10 +81,10 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
 
 def write_results(rows: list[dict], folder: Path) -> None:
     text = (
-        "`python -m experiments.blobs`: its command with `--images FOLDER`, with a seed each, on 1,000 "
+        "`python -m experiments.blobs`: its command with `--images FOLDER`, once per seed, on 1,000 "
         "pictures of `examples.blobs`, of which a tenth is held out. Evaluated on 1,000 others "
-        "(`python -m examples.blobs --seed 1`). Least / median / greatest over seeds, of two both; "
-        "minutes with whatever else the machine had to do.\n\n"
+        "(`python -m examples.blobs --seed 1`). Least / median / greatest over the seeds, or both of "
+        "two; minutes with whatever else the machine had to do.\n\n"
     )
     write("blobs", folder, text + markdown(lines(rows)))
 

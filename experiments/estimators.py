@@ -58,6 +58,7 @@ CHANGES = {  # against enumerate-1e-3 of the grid, one at a time, seed 0
     "rho-0.5": "--rho 0.5",
     "rate-constant": "--learning-rate-schedule constant",
 }
+LONG = f"--steps 30000 --warm-start-steps 1500 {WIDER}"
 OFTEN = "--evaluate-every 250"  # where these steps are compared
 # Flags that change what a step costs: the table gives seconds only without them.
 COST = {
@@ -84,8 +85,8 @@ def settings() -> list[Setting]:
         *(Setting("grid", f"{p}-{n}", p, f"{STEPS} {f}") for n, f in GRID.items() for p in PRESENCES),
         *(Setting("grid", f"nvil-1e-3-baseline-{r}", "nvil", f"{rate} {r}") for r in BASELINE_RATES),
         Setting("enumerate", "enumerate", "enumerate", f"{STEPS} {OFTEN}", 10),
-        Setting("long", "enumerate-long", "enumerate", f"--steps 30000 {WIDER}"),
-        Setting("long", "enumerate-long-rho-0.5", "enumerate", f"--steps 30000 {WIDER} --rho 0.5", 3),
+        Setting("long", "enumerate-long", "enumerate", LONG),
+        Setting("long", "enumerate-long-rho-0.5", "enumerate", f"{LONG} --rho 0.5", 3),
         *(Setting("until", p, p, until, 3) for p in ("nvil", "concrete")),
         *(Setting("changes", n, "enumerate", f"{STEPS} {f}") for n, f in CHANGES.items()),
     ]

@@ -101,7 +101,7 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
 
 def write_results(rows: list[dict], folder: Path) -> None:
     text = (
-        "`python -m experiments.generalisation`: each row is its command, with a seed each; count "
+        "`python -m experiments.generalisation`: each row is one command, run once per seed; count "
         f"accuracy on {UNSEEN_IMAGES:,} images of MNIST's test digits with a count that no training "
         "image has, on those of them where no two digits' boxes overlap (apart, as in the paper), and "
         "on 10,000 images of these digits with the counts of training. Least / median / greatest over "

@@ -122,7 +122,7 @@ def cost_lines(costs: list[dict]) -> list[dict[str, str]]:
     return [
         {
             "N": str(c["max_objects"]),
-            "ms a step": f"{c['ms_per_step']:.1f}",
+            "ms per step": f"{c['ms_per_step']:.1f}",
             "memory (MB)": f"{c['megabytes']:.0f}",
         }
         for c in costs
@@ -144,7 +144,7 @@ def figure_of(rows: list[dict], costs: list[dict]) -> Figure:
     if done:
         accuracy.legend(fontsize=8)
     sizes = [c["max_objects"] for c in costs]
-    for axes, name, title in (time, "ms_per_step", "ms a step"), (memory, "megabytes", "memory (MB)"):
+    for axes, name, title in (time, "ms_per_step", "ms per step"), (memory, "megabytes", "memory (MB)"):
         axes.plot(sizes, [c[name] for c in costs], "ko", ms=4)
         if line := line_through(costs, name):
             axes.plot(sizes, line.fixed + line.an_object * np.array(sizes), "0.5", lw=1)
@@ -159,9 +159,9 @@ def write_results(rows: list[dict], costs: list[dict], folder: Path) -> None:
     text = ""
     if rows:
         text += (
-            "`python -m experiments.more_objects`: each row is its command, with a seed each, evaluated "
-            "on 10,000 images of MNIST's test digits. Least / median / greatest over seeds, of two "
-            "both; minutes of training, with whatever else the machine had to do.\n\n"
+            "`python -m experiments.more_objects`: each row is one command, run once per seed, "
+            "evaluated on 10,000 images of MNIST's test digits. Least / median / greatest over the "
+            "seeds, or both of two; minutes of training, with whatever else the machine had to do.\n\n"
         ) + markdown(lines(rows))
     if costs:
         text += (

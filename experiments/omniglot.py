@@ -6,7 +6,7 @@
 
 Trains with 1, 2, ... strokes at most, each one `python train.py --preset omniglot`, and looks at the
 alphabets held out: ELBO and pixel error against the strokes allowed, and how the characters are drawn
-part by part (Eslami et al. 2016). What is done is not done again. Writes
+part by part (Eslami et al. 2016). Runs that have a record are not repeated. Writes
 results/omniglot.{jsonl,md,png} and results/omniglot_parts.png.
 """
 
@@ -102,11 +102,10 @@ def figure_of(rows: list[dict]) -> Figure:
 
 def write_results(what: str, rows: list[dict], folder: Path) -> None:
     text = (
-        "`python -m experiments.omniglot`: each row is its command, with a seed each and this command's "
-        f"`--omniglot`, evaluated on the alphabets held out. {what} Pixel scale "
-        f"{OMNIGLOT.model.likelihood.pixel_scale}. Least / median / greatest over seeds, of two both; "
-        "minutes of "
-        "training, with whatever else the machine had to do.\n\n"
+        "`python -m experiments.omniglot`: each row is one command, run once per seed with this "
+        f"command's `--omniglot`, evaluated on the alphabets held out. {what} Pixel scale "
+        f"{OMNIGLOT.model.likelihood.pixel_scale}. Least / median / greatest over the seeds, or "
+        "both of two; minutes of training, with whatever else the machine had to do.\n\n"
     )
     write("omniglot", folder, text + markdown(lines(rows)), figure_of(rows))
 

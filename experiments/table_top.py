@@ -7,7 +7,7 @@
 Each run is one `python train.py --dataset table_top ...`: one solid or 0 to 3, their classes summed out,
 sampled or relaxed, gradients of poses exact or by finite differences. Beside them, for one solid, what
 Eslami et al. 2016 compare with (section 3.3): the same network trained with labels, and optimisation of
-the pose image by image (`experiments.table_top_baselines`). What is done is not done again.
+the pose image by image (`experiments.table_top_baselines`). Runs that have a record are not repeated.
 
 Writes results/table_top.{jsonl,md} and results/table_top_views.png.
 """
@@ -36,7 +36,7 @@ from air_tf.training.run_folder import load_model, read_config
 from experiments.records import Records
 from experiments.runs import Job, Run, SeedArguments, in_time, parse, records_of
 from experiments.table_top_baselines import CHUNK, CHUNKS, LABELLED, STARTS, optimised, supervised
-from experiments.tables import column, markdown, run_columns, save, spread, write
+from experiments.tables import column, known, markdown, run_columns, save, spread, write
 
 QUICK = (
     " --canvas-size 24 --train-images 20 --test-images 8 --batch-size 8 --steps 2 --steps-per-call 2 "
@@ -142,7 +142,7 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
             "angle error": angles_of(of_it) or "-",
             "foreground ARI": spread(column(of_it, "foreground_ari"), ".2f"),
             "pixel MSE": spread(column(of_it, "pixel_mse"), ".5f"),
-            "ms an image": milliseconds(of_it),
+            "ms per image": milliseconds(of_it),
             **run_columns(of_it),
         })  # fmt: skip
     return result
@@ -225,8 +225,8 @@ def baseline_lines(rows: list[dict], runs: list[dict]) -> list[dict[str, str]]:
                 "class right": spread(column(of_it, "class_accuracy"), ".2%"),
                 "position error": spread(column(of_it, "position_error"), ".2%"),
                 "angle error": angles_of(of_it),
-                "as well drawn": spread([r["reached"] for r in of_it if "reached" in r], ".0%"),
-                "ms an image": milliseconds(of_it),
+                "drawn as well as by inference": spread(known(of_it, "reached"), ".0%"),
+                "ms per image": milliseconds(of_it),
                 "seeds": str(len(of_it)),
             })  # fmt: skip
     return result
@@ -234,11 +234,12 @@ def baseline_lines(rows: list[dict], runs: list[dict]) -> list[dict[str, str]]:
 
 def write_results(rows: list[dict], baselines: list[dict], folder: Path) -> None:
     text = (
-        "`python -m experiments.table_top`: each row is one command, run with several seeds and "
-        "evaluated on held-out scenes. A cell has the least, median and greatest value over the seeds, "
-        "or both values where there are two. Classes and angles are "
-        "those of matched solids; position errors are medians, as shares of the table's side, angle "
-        "errors medians in degrees, up to a solid's symmetry.\n\n"
+        "`python -m experiments.table_top`: each row is one command, run once per seed and "
+        "evaluated on held-out scenes; settings that have not been run are left out. Least / median / "
+        "greatest over the seeds, or both of two. Inferred solids are paired with true ones so that the "
+        "distances are least, and classes and angles are those of the pairs; position errors are "
+        "medians, as shares of the table's side, angle errors medians in degrees, up to a solid's "
+        "symmetry.\n\n"
     )
     text += markdown(lines(rows))
     runs = [r for r in rows if is_compared(r)]

@@ -43,6 +43,11 @@ def column(rows: list[dict], name: str) -> list:
     return [r[name] for r in rows if "failure" not in r]
 
 
+def known(rows: list[dict], name: str) -> list:
+    """The values of the runs that have one: those measured before there was such a number lack it."""
+    return [r[name] for r in rows if name in r]
+
+
 def run_columns(rows: list[dict]) -> dict[str, str]:
     """How the runs of a table's line were made: the same for all but their seeds."""
     return {

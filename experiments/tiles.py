@@ -5,7 +5,7 @@
 
 The images of the cell `many` of `experiments.robustness`, 0 to 20 digits on 128 x 128 pixels, as
 pictures: a model of few objects is trained on crops of those to train on, and the others, of held-out
-digits, are counted as `air predict --tiles` does. What is done is not done again.
+digits, are counted as `air predict --tiles` does. Runs that have a record are not repeated.
 
 Writes results/tiles.{jsonl,md}.
 """
@@ -25,16 +25,17 @@ from air_tf.evaluation.metrics import average_precision
 from air_tf.json_files import read_json
 from air_tf.prediction.job import PredictConfig
 from experiments.records import Records
-from experiments.robustness import cells_by_name, run_of, scale_prior
+from experiments.robustness import DETAIL, cells_by_name, run_of, scale_prior
 from experiments.runs import QUICK_MODEL, Job, Run, SeedArguments, carry_out, parse
 from experiments.tables import column, markdown, run_columns, spread, write
 
 CELL = "many"
 TRAINED_ON = 2000  # pictures
 SIDE, OVERLAP = 64, 24  # of crops and tiles, in pixels
+NESTED = 0.5  # of a box in a larger one: some digits are drawn twice, and none lies upon another
 FLAGS = (
     f"--preset many_objects --dataset images --crop {SIDE} --image-size {SIDE} {SIDE} --ground keep "
-    f"--invert no --max-objects 10 --glimpse-size 18{scale_prior(SIDE, 9, 18)}"
+    f"--invert no --max-objects 10 --glimpse-size 18{scale_prior(SIDE, 9, 18)}{DETAIL}"
 )
 
 
@@ -71,7 +72,7 @@ def score(split: Split, pictures: Path, folder: Path, metrics: dict) -> dict:
     """How the pictures are counted and boxed."""
     config = PredictConfig(
         images=(str(pictures),), model=str(folder), out=str(folder.with_name(f"{folder.name}-counted")),
-        tiles=SIDE, tile_overlap=OVERLAP, invert="no", pictures=False,
+        tiles=SIDE, tile_overlap=OVERLAP, tile_nested=NESTED, invert="no", pictures=False,
     )  # fmt: skip
     predict.main(config)
     found = read_json(Path(config.out) / "predictions.json")
@@ -119,11 +120,11 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
 
 def write_results(rows: list[dict], folder: Path) -> None:
     text = (
-        "`python -m experiments.tiles`: its command with `--images FOLDER`, with a seed each, trained "
+        "`python -m experiments.tiles`: its command with `--images FOLDER`, once per seed, trained "
         f"on crops of {TRAINED_ON:,} pictures with 0 to 20 digits of 9 to 18 pixels on 128 x 128. "
-        "Evaluated on pictures of held-out digits, by "
-        f"`air predict FOLDER --model RUN --tiles {SIDE} --tile-overlap {OVERLAP} --invert no`. Least / "
-        "median / greatest over seeds, of two both.\n\n"
+        "Evaluated on pictures of held-out digits, by `air predict FOLDER --model RUN "
+        f"--tiles {SIDE} --tile-overlap {OVERLAP} --tile-nested {NESTED} --invert no`. "
+        "Least / median / greatest over the seeds, or both of two.\n\n"
     )
     write("tiles", folder, text + markdown(lines(rows)))
 
