@@ -138,6 +138,7 @@ class Objects(NamedTuple):
     dark: float  # share of the object pixels that are darker than the ground
     chroma: float  # of the median object pixel, as a share of the contrast: 0 is grey
     sizes: np.ndarray  # of each object, the longer side of its box, pixels of the files
+    whiteness: np.ndarray  # of each, the sum of its squared contrast: of so many white pixels on black
     places: list[np.ndarray]  # of each picture's objects: (y, x), pixels of the files
     doubt: float  # share of the pixels about half-way between ground and objects
 
@@ -163,13 +164,14 @@ def find_objects(appearances: list[Appearance]) -> Objects | None:
     if not found:
         return None
     difference = np.concatenate([(a.pixels - a.ground)[mask] for a, mask in found])
-    sizes, places = _components(appearances, masks)
+    sizes, whiteness, places = _components(appearances, masks)
     pixels = np.concatenate([each.ravel() for each in away])
     return Objects(
         contrast=float(np.median(_farthest(difference))),
         dark=float(np.mean(difference.mean(axis=-1) < 0)),
         chroma=float(np.median(np.ptp(difference, axis=-1) / _farthest(difference).clip(1))),
         sizes=sizes,
+        whiteness=whiteness,
         places=places,
         doubt=float(np.mean(np.abs(pixels / threshold - 1) < 0.25) / np.mean(pixels > threshold)),
     )
@@ -187,7 +189,7 @@ def otsu(values: np.ndarray) -> float:
 
 
 def _components(appearances: list[Appearance], masks: list[np.ndarray]):
-    """The size of each object, and the places of those of each picture, pixels of the files."""
+    """Size and whiteness of each object, and the places of each picture's, pixels of the files."""
     labelled = [_label(mask) for mask in masks]
     slices = [ndimage.find_objects(labels) for labels in labelled]
     areas = [np.bincount(labels.ravel())[1:] for labels in labelled]
@@ -195,10 +197,12 @@ def _components(appearances: list[Appearance], masks: list[np.ndarray]):
     boxes = [[(s.stop - s.start) for s in box] for of_one in slices for box in of_one]
     filled = np.concatenate(areas) / np.prod(boxes, axis=-1)
     compact = np.median(filled[np.concatenate(areas) >= least]) >= COMPACT
-    sizes, places = [], []
+    sizes, whiteness, places = [], [], []
     for a, labels, boxes, area in zip(appearances, labelled, slices, areas):
         kept = [i for i, each in enumerate(area) if each >= least]
         sizes += [a.shrunk * max(s.stop - s.start for s in boxes[i]) for i in kept]
+        squares = (((a.pixels - a.ground) / LEVELS) ** 2).mean(axis=-1)
+        whiteness += [a.shrunk**2 * squares[labels == i + 1].sum() for i in kept]
         mask = np.isin(labels, np.array(kept) + 1)
         if compact:
             labels, kept = _apart(mask)
@@ -206,7 +210,7 @@ def _components(appearances: list[Appearance], masks: list[np.ndarray]):
             kept = np.array(kept, int) + 1
         centres = ndimage.center_of_mass(np.ones(labels.shape), labels, kept)
         places.append(a.shrunk * np.reshape(centres, (-1, 2)))
-    return np.array(sizes), places
+    return np.array(sizes), np.array(whiteness), places
 
 
 def _label(mask: np.ndarray) -> np.ndarray:

@@ -113,16 +113,16 @@ def parse_run(arguments: list[str] | None = None) -> Config:
     preset, dataset, images = peek(arguments, "--preset", "--dataset", "--images")
     default = PRESETS.get(preset or dataset, MULTI_MNIST)
     if dataset == "images" and images:
-        default = _proposed(arguments, images, PRESETS.get(preset))
+        default = _proposed(arguments, images, preset if preset in PRESETS else None)
     return parse(Config, arguments, default)
 
 
-def _proposed(arguments: list[str] | None, images: str, preset: Config | None) -> Config:
+def _proposed(arguments: list[str] | None, images: str, preset: str | None) -> Config:
     """The config proposed for pictures; beside a preset, their own settings and their most objects."""
     crop, object_size, background = peek(arguments, "--crop", "--object-size", "--background")
-    given = Given(_number(int, crop), _number(float, object_size), background or None)
     if preset and not background:
-        given = given._replace(background=preset.model.background.background)
+        background = PRESETS[preset].model.background.background
+    given = Given(_number(int, crop), _number(float, object_size), background or None, preset)
     proposal = propose(look(find_pictures(images)), given)
     print("\n".join(proposal.lines), flush=True)
     if any(peek(arguments, "--scale-prior")):
@@ -130,7 +130,7 @@ def _proposed(arguments: list[str] | None, images: str, preset: Config | None) -
     changes = proposal.model
     if preset:
         changes = {name: value for name, value in changes.items() if name == "max_objects"}
-    return replaced(preset or PRESETS[proposal.preset], dataset="images", **proposal.data, **changes)
+    return replaced(PRESETS[proposal.preset], dataset="images", **proposal.data, **changes)
 
 
 def _number(kind: Callable[[str], Any], text: str):

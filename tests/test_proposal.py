@@ -6,7 +6,7 @@ from PIL import Image
 
 from air_tf import cli
 from air_tf.config import Config
-from air_tf.data.proposal import Given, look, propose
+from air_tf.data.proposal import FAINT, FOR_FAINT, Given, look, propose
 from air_tf.parts import flat
 from examples.blobs import Blobs, draw_blobs
 
@@ -78,6 +78,15 @@ def test_mixed_objects_need_a_background_that_is_kept(folder):
     assert proposal.data["ground"] == "keep" and proposal.data["invert"] == "no"
 
 
+@pytest.mark.parametrize("level, more", [(80, {}), (80, {"crop": 45}), (160, {})])
+def test_objects_that_hardly_stand_out_get_a_model_that_sees_more_detail(folder, level, more):
+    proposal = proposed(save(folder, 120, lambda random: 0, [(level,) * 3]), **more)
+    side = proposal.data["image_size"][0]
+    white_pixels = np.pi * 7.5**2 * (side / (more.get("crop") or SIZE)) ** 2 * (level / 255) ** 2
+    assert (white_pixels < FAINT) == (FOR_FAINT.items() <= proposal.model.items())
+    assert abs(white_pixels - FAINT) > 2  # the discs' edges do not decide
+
+
 def test_blobs_are_many_coloured_and_dark(folder):
     folder.mkdir()
     random = np.random.default_rng(0)
@@ -137,6 +146,16 @@ def test_a_preset_is_kept_and_its_images_are_still_looked_at(folder):
     assert photographs["background"] == "vae" and photographs["composition"] == "over"
     assert photographs["ground"] == "keep" and photographs["max_objects"] == 4
     assert few["object_size"] == photographs["object_size"] == 15.0
+
+
+def test_a_preset_decides_how_much_detail_is_seen(folder, capsys):
+    save(folder, 120, lambda random: 0, [(60, 60, 60)])
+    flags = ["--dataset", "images", "--images", str(folder)]
+    assert FOR_FAINT.items() <= flat(cli.parse_run(flags)).items()
+    assert "Detail: " in capsys.readouterr().out
+    assert flat(cli.parse_run([*flags, "--preset", "few_objects"]))["attention_gain"] == 0
+    printed = capsys.readouterr().out
+    assert "Detail: " not in printed and "--preset few_objects. Flags that" in printed
 
 
 def test_what_cannot_be_looked_at_is_refused_in_one_line(folder, tmp_path):

@@ -10,13 +10,16 @@ from air_tf.image_files import picture_size, read_picture
 from air_tf.paths import shown
 
 LOOKED_AT = 40  # pictures, spread over the files
-EVEN = 0.2  # of the objects' contrast that a ground may vary by and still be taken off as one colour
+EVEN = 0.2  # share of the objects' contrast by which a ground may vary and still count as one colour
 COLOURFUL = 0.25  # of the objects' contrast that their colours differ from grey by
 ONE_WAY = 0.9  # of what stands out that is darker, or lighter, than the ground
 OBJECT_SIDE = 9  # pixels of the model's image that an object's side has, of whole pictures
 CROPPED_SIDE = 14  # the same, of crops
 CROP = 3  # sides of an object that a crop's side has
 LEAST_SIDE, MOST_SIDE = 32, 128  # pixels of the model's images
+# Objects that stand out less, in white pixels on black of the model's image, are counted better with
+# these, and some are not found without them: see experiments.changes
+FAINT, FOR_FAINT = 15, {"attention_gain": 3.0, "pixel_scale": 0.2}
 FEWEST = 100  # pictures, below which crops of them are needed
 MANY = 3  # objects, above which the networks are those for many
 MOST_OBJECTS = 30  # that are proposed
@@ -24,11 +27,12 @@ CROPS = 300  # drawn to see how many objects one has
 
 
 class Given(NamedTuple):
-    """What a user has chosen, on which other settings depend; None: nothing."""
+    """What a user has chosen, on which other settings depend; None where no flag was given."""
 
     crop: int | None = None
     object_size: float | None = None
     background: str | None = None
+    preset: str | None = None
 
 
 class Proposal(NamedTuple):
@@ -97,11 +101,11 @@ def readable_sizes(paths: list[Path]) -> list[tuple[int, int]]:
 
 
 def propose(seen: Look, given: Given = Given()) -> Proposal:  # noqa: B008
-    """Settings for pictures that look so."""
+    """Proposes settings for pictures that look like these."""
     lines = [f"Looked at {len(seen.appearances)} of {seen.number:,} pictures."]
     if seen.objects is None:
         lines.append("Nothing stands out from the ground (unsure of all): the defaults are kept.")
-        return Proposal("few_objects", {}, {}, lines)
+        return Proposal(given.preset or "few_objects", {}, {}, lines)
     polarity, objects_line = _polarity(seen.objects)
     background, ground_line = _background(seen, polarity, given)
     kept = background != "none"
@@ -119,13 +123,21 @@ def propose(seen: Look, given: Given = Given()) -> Proposal:  # noqa: B008
     lines.append(line)
     model["max_objects"], line = _max_objects(seen, geometry["crop"])
     lines.append(line)
-    preset = "many_objects" if model["max_objects"] - 1 > MANY else "few_objects"
-    lines.append(f"All else: --preset {preset}. Flags that you give come before these.")
+    if not given.preset and (white := _white_pixels(seen, data | geometry)) < FAINT:
+        model |= FOR_FAINT
+        lines.append(
+            f"Detail: objects are faint or small, like {white:.0f} white pixels on black in the model's "
+            f"images: --attention-gain {FOR_FAINT['attention_gain']:g} "
+            f"--pixel-scale {FOR_FAINT['pixel_scale']:g}."
+        )
+    many = model["max_objects"] - 1 > MANY
+    preset = given.preset or ("many_objects" if many else "few_objects")
+    lines.append(f"All else: --preset {preset}. Flags that you give override these.")
     return Proposal(preset, data | geometry, model, lines)
 
 
 def _sure(doubt: float) -> str:
-    """In words, of a doubt from 0 up."""
+    """How sure a proposal is, in words, from its doubt; 0 is none."""
     return "sure" if doubt < 0.3 else "fairly sure" if doubt < 0.6 else "unsure"
 
 
@@ -198,6 +210,14 @@ def _crop(seen: Look, object_size: float) -> int:
     """The side of a crop, in pixels of the pictures."""
     room = int(max(seen.size)) // 2 if seen.number == 1 else seen.smallest
     return min(round(CROP * object_size), room, seen.smallest)
+
+
+def _white_pixels(seen: Look, data: dict[str, Any]) -> float:
+    """How much an object stands out in the model's images, in white pixels on black, in all channels."""
+    assert seen.objects is not None
+    shown = np.full(2, data["crop"]) if data["crop"] else seen.size
+    scale = (np.array(data["image_size"]) / shown).min()
+    return float(np.median(seen.objects.whiteness) * scale**2 * data["channels"])
 
 
 def _max_objects(seen: Look, crop: int) -> tuple[int, str]:
