@@ -45,9 +45,13 @@ class AsWarning(logging.Handler):
 
 
 def pytest_configure(config):
-    """Keeps the user's caches out of the tests, and theirs out of the user's home."""
+    """Keeps the user's caches out of the tests, and theirs out of the user's home.
+
+    Most tests run a few steps of what they compile, so XLA does not optimise them.
+    """
     logging.getLogger().addHandler(AsWarning(logging.WARNING))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
     if not hasattr(config, "workerinput"):  # workers and subprocesses inherit it
         home = tempfile.TemporaryDirectory()
         config.add_cleanup(home.cleanup)

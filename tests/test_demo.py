@@ -227,15 +227,14 @@ def test_a_port_in_use_is_said_before_the_model_is_read(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_it_starts_behind_proxies_and_ends_with_one_line(signal_number):
+def test_it_starts_behind_proxies_and_ends_with_one_line():
     proxies = {"ALL_PROXY": "socks5://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
     process, url = started("--saved-model", PRETRAINED, **proxies, HTTPS_PROXY="http://127.0.0.1:9")
     address = url.removeprefix("http://").split(":")
     with socket.create_connection((address[0], int(address[1])), SECONDS) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b" 200 " in connection.recv(100)
-        process.send_signal(signal_number)
+        process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=SECONDS)[0] == "Stopped.\n"
     assert process.returncode == cli.EXIT_INTERRUPTED
 

@@ -102,6 +102,7 @@ def test_a_fixed_scale_is_that_of_every_window(small_images):
     np.testing.assert_allclose(middle, [(-0.4 + 1) / 2 * 10, (0.2 + 1) / 2 * 20], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_mean_gradient_of_leaving_one_out_is_the_exact_one(small_images):
     """Over many draws of the counts, along every direction in which they vary, by its standard error."""
     keras.utils.set_random_seed(0)

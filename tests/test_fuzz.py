@@ -1,4 +1,4 @@
-"""Generated input for everything that reads files or requests: a thousand cases each.
+"""Generated input for everything that reads files or requests: three hundred cases each.
 
 `python -m benchmarks.fuzz` feeds the same readers a hundred thousand.
 """
@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.fuzz_readers import MAKERS, make_reader
 
-CASES = 1000
-SERVED = {"encoded", "request"}  # which take up to a minute
+CASES = 300
+SERVED = {"encoded", "request"}  # which take long
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SERVED)) for name in MAKERS]
 
 

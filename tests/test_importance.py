@@ -115,6 +115,7 @@ def split(small_images):
     return Split(np.uint8(small_images * 255), zeros[:, 0], zeros, boxes, placements)
 
 
+@pytest.mark.slow
 def test_chunks_do_not_change_what_is_estimated(small_model, split, monkeypatch):
     """One chunk of 4 images and 3 samples at a time, against all log weights by hand."""
     drawn = lambda *shape: random.normal(size=(6, 12, *shape)).astype(np.float32)  # noqa: E731

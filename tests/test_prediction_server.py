@@ -145,6 +145,7 @@ def test_a_request_that_is_packed_or_malformed_is_refused(server, proto, words):
     assert re.search(words, refused.value.details())
 
 
+@pytest.mark.slow
 def test_clients_are_served_while_a_new_version_is_renamed_into_place(small_model, tmp_path):
     """No call fails, and after the swap every answer is the new model's."""
     model = small_model
@@ -157,7 +158,7 @@ def test_clients_are_served_while_a_new_version_is_renamed_into_place(small_mode
 
     def call(answers):
         client = RemoteModel(address)
-        while not stop.wait(0.01):
+        while not stop.wait(0.1):
             try:
                 answers.append(float(client.infer(images).count_probs[0, 0]))
             except ValueError as error:

@@ -159,6 +159,7 @@ def test_a_preset_of_another_image_size_is_no_start(small_config, preset):
         source_model(replaced(config, init_from="nowhere"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_a_run_goes_on_from_another_runs_weights(run_script, short_run, tmp_path):
     folder, _ = short_run

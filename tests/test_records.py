@@ -149,7 +149,7 @@ def test_count_accuracy_runs_only_the_seeds_without_a_record(tmp_path, monkeypat
         "boxes_by_count": {"2": {
             "box_iou": last["box IoU, pairs"], "centre_error": last["centre error, pairs (pixels)"],
         }},
-        "ms_per_step": last["ms a step"],
+        "ms_per_step": last["ms per step"],
     }  # fmt: skip
     trained = []
 

@@ -174,6 +174,7 @@ def test_of_objects_with_sharp_edges_the_depth_buffer_is_the_composition():
     np.testing.assert_allclose(images, nearest.canvases(background, layers), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_infers_decodes_and_is_saved(model, tmp_path):
     model = air_tf.AIR(air_tf.replaced(model.config, max_objects=1))  # an export traces each renderer
     images = random.random((2, SIDE, SIDE, 3), np.float32)
@@ -297,6 +298,7 @@ def test_a_class_is_summed_out_sampled_or_relaxed(presence):
     assert (at_mean.argmax(axis=1) == 0).all()
 
 
+@pytest.mark.slow
 def test_the_score_functions_mean_gradient_of_the_class_is_the_exact_one():
     """Of one object at its mean pose, within four standard errors over draws of class and count."""
     small = air_tf.replaced(

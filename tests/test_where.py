@@ -172,6 +172,7 @@ def test_the_box_of_a_turned_window_is_its_hull():
     np.testing.assert_allclose(windows, expected / np.tile(shape[:2], 2), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_with_two_scales_is_served_and_saved(small_config, small_images, tmp_path):
     model = AIR(replaced(small_config, where="two_scales", attention_units=4, embedding_filters=(2,),
                          embedding_kernels=(3,), embedding_strides=(2,)))  # fmt: skip
