@@ -49,11 +49,11 @@ class Unrolled(NamedTuple):
         return [step.layer for step in self.steps]
 
     def samples(self) -> tf.Tensor:
-        """Of all latents of all objects, one after the other: `(B, N, D)`."""
+        """The samples of all latents of each object, one after the other, `(B, N, D)`."""
         return tf.stack([tf.concat([*step.samples.values()], axis=-1) for step in self.steps], axis=1)
 
     def log_px(self) -> tf.Tensor:
-        """log p(x | z, n) for n in 0..N; of objects with classes its mean under q: `(B, N + 1)`."""
+        """log p(x | z, n) for n in 0..N, `(B, N + 1)`; with classes, its mean over q(class)."""
         if self.steps[0].looks is None:
             canvases = self.composition.canvases(self.behind.layer, self.layers)
             return tf.transpose(self.likelihood.log_prob(self.x, canvases))

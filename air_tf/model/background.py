@@ -15,7 +15,7 @@ from air_tf.model.sampling import enlarged, shrunk
 from air_tf.parts import kind, one_of
 from air_tf.validation import Units, settings
 
-LOGITS = 10.0  # by which learned images are multiplied: Adam would take thousands of steps to white
+LOGITS = 10.0  # factor on a learned image's logits, without which Adam takes thousands of steps to white
 LEAST = 0.01  # from black and from white, of the image that a background begins with
 
 
@@ -45,8 +45,8 @@ class Background(keras.layers.Layer):
     def adapt(self, images: np.ndarray) -> None:
         """Begins with what images `(S, H, W, C)` in [0, 1] have in common, before any training.
 
-        Objects that are learned before a grey first background learn to make it right, and are nothing
-        once it is.
+        If the background began grey, the first objects would learn to correct it, and be useless once it
+        is right.
         """
 
     def priors(self) -> dict:

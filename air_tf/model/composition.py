@@ -106,7 +106,7 @@ class OverSettings:
 
 
 class Over(Composition):
-    """canvas_n = (1 - alpha_n) canvas_{n-1} + alpha_n colour_n: Porter and Duff's "over" [1].
+    """canvas_n = (1 - alpha_n) canvas_{n-1} + colour_n: Porter and Duff's "over" [1].
 
     Departure from Eslami et al. 2016, whose objects only add light: grey objects on grey grounds, and
     dark ones on light grounds, take light away.
@@ -151,7 +151,8 @@ class Nearest(Composition):
     uses_alpha = True
 
     def add(self, canvas, layer, presence=None):
-        """With a depth buffer alone: in a pixel that an edge crosses, nothing behind is kept."""
+        """With a depth buffer alone, so that here the order matters in pixels that an edge crosses: what
+        is farther and comes later is not drawn there."""
         colour, alpha, depth = layer
         if presence is not None:
             colour, alpha = presence * colour, presence * alpha

@@ -37,7 +37,7 @@ class RhoSchedule:
 
 RHO_PRESETS = {
     # Communicated by the paper's first author: 1 to 1e-5 over 100,000 steps. A prior of exactly 1
-    # gives an infinite KL; the nearest double below it stands for it.
+    # gives an infinite KL; a double just below it stands for it.
     "paper": RhoSchedule(1 - 1e-15, 1e-5, 100_000, "probability"),
     # Kosiorek's Sonnet implementation
     "sonnet": RhoSchedule(1 - 1e-15, 1e-7, 100_000, "log_probability", hold=1000, division=10_000),
@@ -65,7 +65,7 @@ class CountSettings:
     """Training steps over which rho goes from --rho-start to --rho."""
 
     rho_hold: CountOrNone = 0
-    """Training steps before rho begins to change."""
+    """Training steps before rho begins to change, with the schedules exponential and learned."""
 
     def schedule(self) -> "RhoLogit | None":
         """The schedule that is named; None for a fixed or a learned prior."""

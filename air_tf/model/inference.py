@@ -18,7 +18,7 @@ from air_tf.validation import Kernel, Units, require, settings
 
 
 class Embedded(NamedTuple):
-    """What the recurrence sees of the image; of DAIR: of what is left to explain."""
+    """What the recurrence sees: the image less its background; for DAIR, less what is drawn so far."""
 
     embedding: tf.Tensor  # (B, embedding_units)
     features: tf.Tensor  # (B, rows, columns, channels), those under the embedding
@@ -69,7 +69,7 @@ class InferenceSettings:
     0: no attention; the recurrent state alone proposes."""
 
     mean_shifts: Annotated[int, Field(ge=0, le=1000)] = 3
-    """How many times the attention is drawn together around its mean place."""
+    """Mean-shift steps that gather the attention around one place."""
 
     attention_gain: Annotated[float, Field(ge=0, le=100)] = 0.0
     """How strongly attention looks where most is left to explain when training begins; it learns how
@@ -105,7 +105,7 @@ class InferenceSettings:
 
 
 def mean_squares(image: tf.Tensor, kernels, strides) -> tf.Tensor:
-    """Of what each place of stacked convolutions sees of an image, `(B, rows, columns)`."""
+    """Mean squares of the pixels that each place of stacked convolutions sees, `(B, rows, columns)`."""
     field, stride = receptive_field(kernels, strides)
     squares = tf.reduce_mean(image**2, axis=-1, keepdims=True)
     return tf.nn.avg_pool2d(squares, field, stride, "VALID")[..., 0]

@@ -25,8 +25,8 @@ class Latent(NamedTuple):
     def log_ratio(self) -> tf.Tensor:
         """log p(z) - log q(z | x) at the sample of q, `(B,)`.
 
-        Not at the bounds: q is improbable there once it lies outside of them, so that its weight would
-        grow without limit the farther outside it is. Of a class it is 0: weights sum over the classes.
+        It is that before clipping: at the clipped value q may be tiny, and the weight would grow without
+        limit. For a class it is 0, since weights sum over the classes.
         """
         if isinstance(self.q, tfd.OneHotCategorical):
             return tf.zeros(tf.shape(self.sample)[:-1])

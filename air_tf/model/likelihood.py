@@ -53,8 +53,8 @@ class NormalSettings:
 class Normal(Likelihood):
     """Pixels are independent, Normal(canvas, pixel_scale).
 
-    A learned scale is kept above LEAST_SCALE times the first one: without a bound, the density of a set
-    that is drawn perfectly grows without one.
+    A learned scale is kept above LEAST_SCALE times the first one: otherwise the density of a data set
+    that is drawn perfectly would grow without limit.
 
     Args:
         settings: `NormalSettings`.
@@ -95,7 +95,7 @@ class Bernoulli(Likelihood):
     """Pixels are independent, log p(x | canvas) = x log(canvas) + (1 - x) log(1 - canvas).
 
     The canvas is kept within [MARGIN, 1 - MARGIN]: objects that add up may be brighter than white, and
-    black that is certain would make one grey pixel infinitely improbable. Of grey pixels, which are no
+    black that is certain would make one grey pixel infinitely improbable. For grey pixels, which are no
     events of this distribution, it is the cross entropy.
     """
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from air_tf.parts import kind, one_of
 from air_tf.validation import Units, settings
 
-LEAST_LEFT = 1e-3  # mean square below which nothing is left to explain
+LEAST_LEFT = 1e-3  # added to mean squares before their logarithm is taken
 KERNEL = 4  # pixels, height and width of the convolutions on glimpses
 
 
@@ -125,7 +125,7 @@ class PlaceAttention(keras.layers.Layer):
         self.mean_shifts = mean_shifts
         self.field, self.stride = receptive_field(kernels, strides)
         self.seen = keras.layers.Dense(units, activation="relu")
-        self.key = keras.layers.Dense(units, use_bias=False)  # would cancel in the softmax
+        self.key = keras.layers.Dense(units, use_bias=False)  # a bias would cancel in the softmax
         self.query = keras.layers.Dense(units)
         self.bias = keras.layers.Dense(1, use_bias=False)
         self.gain = None
@@ -203,7 +203,7 @@ class MixtureParameters(keras.layers.Layer):
 
 
 class Networks:
-    """The networks that read and draw: a head on the recurrent state, and an object's two."""
+    """Networks that read and draw: heads on the recurrent state, and an object's encoder and decoder."""
 
     def head(self, outputs: int) -> keras.Layer:
         """`(B, D)` to `(B, outputs)`."""
@@ -224,7 +224,7 @@ class Networks:
 
 @settings
 class MLPSettings(Networks):
-    """Each has one hidden layer."""
+    """All networks have one hidden layer."""
 
     networks: kind("mlp") = "mlp"
 
@@ -256,8 +256,8 @@ class ConvolutionalSettings(Networks):
     """Width of the hidden layer in each head."""
 
     glimpse_filters: Annotated[tuple[Units, ...], Field(min_length=1, max_length=8)] = (16, 32)
-    """Channels of each convolution of the encoder, which halves the glimpse's sides; the decoder has the
-    same the other way round."""
+    """Channels of the encoder's convolutions, each of which halves the glimpse's sides; the decoder has
+    the same the other way round."""
 
     def head(self, outputs):
         return MLP(self.hidden_units, outputs)

@@ -1,6 +1,6 @@
-"""An analytic ray caster: solids on a table, with Lambert's shading and antialiased edges.
+"""An analytic ray caster: solids on a table, with Lambertian shading and antialiased edges.
 
-Of each part, the ray through a pixel's centre gives depth, normal and colour. How much of the pixel the
+The ray through a pixel's centre gives each part's depth, normal and colour. How much of the pixel the
 part covers follows from the distance of the centre to the part's outline, f / |grad f| in pixels, where
 f > 0 inside: 1/2 on the outline, 1 from half a pixel inside on. So images are continuous in position,
 angle and size, and have gradients.
@@ -108,7 +108,7 @@ def meet_end(rays: Rays, d: Axes, part: Part, height: float) -> tf.Tensor:
 
 
 def meet_cylinder(rays: Rays, d: Axes, part: Part) -> Hit:
-    """Both ends, and the wall between them, from which rays are nearest to the axis."""
+    """Both ends, and the wall between them, which a ray meets around where it is nearest to the axis."""
     wall, nearest, wall_depth = meet_round(rays, d, part, axes=2)
     (x, y, z), (radius, _, half) = from_centre(rays, part), part.half
     between = tf.abs(z + nearest * d[2]) < half

@@ -39,8 +39,8 @@ class BlackBox(Renderer):
         """Images of a solid that is alone in the world, without a table.
 
         Args:
-            which: of the set's solids, from 0.
-            poses: `(B, 3)`, (x, y, angle): on the table, in halves of its side, and in radians.
+            which: index of the solid in its set, from 0.
+            poses: `(B, 3)`, (x, y, angle): on the table, in units of half its side, and in radians.
 
         Returns:
             Colour times opacity `(B, H, W, 3)` in [0, 1], opacity `(B, H, W, 1)` in [0, 1], and depth

@@ -57,7 +57,7 @@ class Rays(NamedTuple):
 
 
 class Camera(NamedTuple):
-    """Where a camera, or several, stands, what it looks at, and how much of it it sees."""
+    """Position, target and field of view of one camera or several."""
 
     eye: Any = (0.0, -3.0, 2.4)  # (..., 3)
     target: tuple[float, float, float] = (0.0, 0.0, 0.1)

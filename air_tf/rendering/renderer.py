@@ -25,8 +25,8 @@ class Renderer:
         """What solids look like.
 
         Args:
-            which: of the set's solids, from 0.
-            poses: `(B, 3)`, (x, y, angle): on the table, in halves of its side, and in radians.
+            which: index of the solid in its set, from 0.
+            poses: `(B, 3)`, (x, y, angle): on the table, in units of half its side, and in radians.
 
         Returns:
             `Layer` of `(B, H, W, C)`: colours times opacity, opacity, and depth, whose gradients flow to

@@ -24,7 +24,7 @@ class Solid(NamedTuple):
 
     name: str
     parts: tuple[Part, ...]
-    symmetry: int  # of so many parts of a full turn; 0: of every turn
+    symmetry: int  # looks the same after 1/symmetry of a full turn; 0: after any turn
 
     @property
     def extent(self) -> tuple[float, float]:
