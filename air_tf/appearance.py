@@ -138,7 +138,7 @@ class Objects(NamedTuple):
     dark: float  # share of the object pixels that are darker than the ground
     chroma: float  # of the median object pixel, as a share of the contrast: 0 is grey
     sizes: np.ndarray  # of each object, the longer side of its box, pixels of the files
-    whiteness: np.ndarray  # of each, the sum of its squared contrast: of so many white pixels on black
+    whiteness: np.ndarray  # of each, the sum of its squared contrast; a white pixel on black has 1
     places: list[np.ndarray]  # of each picture's objects: (y, x), pixels of the files
     doubt: float  # share of the pixels about half-way between ground and objects
 

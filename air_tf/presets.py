@@ -2,6 +2,7 @@
 
 from air_tf.config import Config
 from air_tf.data.multi_mnist import MultiMNISTSettings
+from air_tf.data.proposal import FOR_FAINT
 from air_tf.model.where import ScaleShiftSettings
 from air_tf.parts import replaced
 
@@ -58,7 +59,7 @@ SPRITES = replaced(
 )
 SMALL_MNIST = replaced(
     MULTI_MNIST, dataset="small_mnist", scale_prior=(4.0, 0.3), glimpse_size=18,
-    attention_gain=3.0, pixel_scale=0.2, **(_SMALL | {"steps": 5000}),
+    **(_SMALL | FOR_FAINT | {"steps": 5000}),
 )  # fmt: skip
 MULTI_DSPRITES = replaced(
     MULTI_MNIST, dataset="multi_dsprites", scale_prior=(4.5, 0.5), glimpse_size=18, **_SMALL

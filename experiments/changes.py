@@ -34,10 +34,11 @@ SMALL_CELLS = [
     *(f"digits-small-{ground}-{how}" for ground in GROUNDS for how in ("add", "over")),
     "shapes-small-black-add",
 ]
+PLAIN = "--attention-gain 0 --pixel-scale 0.3"  # as where objects are not small
 CHANGES = {  # the flags that are added to those of a cell
-    **dict.fromkeys(SMALL_CELLS, ("--attention-gain 0 --pixel-scale 0.3",)),
-    "digits-small-gradient-over": ("--attention-gain 0 --pixel-scale 0.3", "--pixel-scale 0.3"),
-    "digits-small-noise-over": ("--attention-gain 0 --pixel-scale 0.3", "--pixel-scale 0.3"),
+    **dict.fromkeys(SMALL_CELLS, (PLAIN,)),
+    "digits-small-gradient-over": (PLAIN, "--pixel-scale 0.3"),
+    "digits-small-noise-over": (PLAIN, "--pixel-scale 0.3"),
     "grid": ("--steps 8000", "--pixel-scale 0.2", "--hidden-units 500 --rho 0.0001"),
     "digits-large-gradient-over": (
         "--attention-gain 3",
@@ -51,9 +52,9 @@ CHANGES = {  # the flags that are added to those of a cell
         "--steps 3000",
         "--steps 3000 --pixel-scale 0.3",
         "--steps 3000 --attention-gain 0",
-        "--steps 3000 --attention-gain 0 --pixel-scale 0.3",
-        "--steps 3000 --attention-gain 0 --pixel-scale 0.3 --hidden-units 500 --rho 0.0001",
-        "--attention-gain 0 --pixel-scale 0.3",
+        f"--steps 3000 {PLAIN}",
+        f"--steps 3000 {PLAIN} --hidden-units 500 --rho 0.0001",
+        PLAIN,
     ),
     "noisy": (
         "--pixel-scales learned",
@@ -68,7 +69,6 @@ CHANGES = {  # the flags that are added to those of a cell
     ),
     "sprites": ("--steps 3000",),
     "turned-ink": ("--attention-gain 3", "--pixel-scale 0.2", "--steps 5000"),
-    "many": ("--attention-gain 3 --pixel-scale 0.2",),
     "turned-any": (
         "--count-bound elbo",
         "--rho 0.0001",

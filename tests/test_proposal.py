@@ -78,6 +78,12 @@ def test_mixed_objects_need_a_background_that_is_kept(folder):
     assert proposal.data["ground"] == "keep" and proposal.data["invert"] == "no"
 
 
+def test_how_much_objects_stand_out_is_the_sum_of_their_squared_contrasts(folder):
+    seen = look(sorted(save(folder, 20, lambda random: 40, [(160, 160, 160)]).glob("*")))
+    pixels = (np.hypot(Y - SIZE // 2, X - SIZE // 2) <= 7).sum()
+    np.testing.assert_allclose(seen.objects.whiteness, pixels * (120 / 255) ** 2, rtol=0.05)
+
+
 @pytest.mark.parametrize("level, more", [(80, {}), (80, {"crop": 45}), (160, {})])
 def test_objects_that_hardly_stand_out_get_a_model_that_sees_more_detail(folder, level, more):
     proposal = proposed(save(folder, 120, lambda random: 0, [(level,) * 3]), **more)

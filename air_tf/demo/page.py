@@ -79,7 +79,7 @@ learned to count, box and encode objects without a single label."""
 TABLE_INTRODUCTION = """# Attend, infer, repeat, on a table
 Place solids on the table. The model infers how many there are, which they are, where they stand and how
 they are turned. It has learned that without a single label, through the renderer that draws them. Here x
-and y are in halves of the table's side; from above, true poses are grey and inferred ones red."""
+and y are in units of half the table's side; from above, true poses are grey and inferred ones red."""
 ONCE = {"show_progress": "hidden", "trigger_mode": "always_last", "queue": False}
 
 
