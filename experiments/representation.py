@@ -12,7 +12,6 @@ The images with labels are of MNIST's training digits, the 5,000 to test on of i
 done is not done again. Writes results/representation.{jsonl,md,png}.
 """
 
-import gc
 import itertools
 import sys
 from collections.abc import Iterator
@@ -119,7 +118,6 @@ def answers_from(
         budget: how long to learn at most.
     """
     keras.backend.clear_session()  # of the network before, with its images
-    gc.collect()
     keras.utils.set_random_seed(seed)
     seen_features, targets = (values[:labels] for values in train_set)
     kept = targets >= 0
@@ -288,7 +286,7 @@ def write_results(runs: list[dict], rows: list[dict], sizes, folder: Path) -> No
 
 def main() -> None:
     arguments, runs = parse(SeedArguments), []
-    sizes, budget = ((20, 40), Budget(0, 2)) if arguments.quick else (LABELS, Budget())
+    sizes, budget = ((40,), Budget(0, 2)) if arguments.quick else (LABELS, Budget())
     records = Records(arguments.results_dir / "representation.jsonl")
     splits = images_of_pairs(arguments, max(sizes))
     jobs = [job_of(seed, splits[1], arguments) for seed in range(arguments.seeds)]

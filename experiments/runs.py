@@ -5,7 +5,6 @@ again.
 """
 
 import dataclasses
-import gc
 import os
 import shutil
 import sys
@@ -141,7 +140,6 @@ def train(run: Run, arguments: Arguments) -> Path:
         sys.exit(f"{stopped.args[0]} The same command goes on.")
     finally:
         keras.backend.clear_session()
-        gc.collect()
     return folder
 
 

@@ -1,6 +1,7 @@
 """The page: what it sees, the command, and the page in a real browser."""
 
 import base64
+import functools
 import io
 import shutil
 import signal
@@ -62,11 +63,16 @@ def client(app):
 # What it sees
 
 
+@pytest.fixture(scope="module")
+def model_with(small_config):
+    """Makes models with some settings, each once: these tests do not change them."""
+    return functools.cache(lambda **changes: air_tf.AIR(replaced(small_config, **changes)))
+
+
 @pytest.mark.parametrize("ground", [False, True])
 @pytest.mark.parametrize("dark", [False, True])
-def test_models_of_either_polarity_see_light_strokes_on_black(small_config, dark, ground):
-    config = replaced(small_config, dark_objects=dark, subtract_ground=ground)
-    model = air_tf.AIR(config)
+def test_models_of_either_polarity_see_light_strokes_on_black(model_with, dark, ground):
+    model = model_with(dark_objects=dark, subtract_ground=ground)
     turned = turned_for(model)
     for light in (False, True):
         image = np.asarray(model.prepare([as_png(turned(strokes(light=light)))]))[0]
@@ -74,11 +80,9 @@ def test_models_of_either_polarity_see_light_strokes_on_black(small_config, dark
 
 
 @pytest.mark.parametrize("ground", [False, True])
-def test_dark_objects_on_a_light_textured_ground_are_left_to_a_model_of_dark_objects(
-    small_config, ground
-):
-    config = replaced(small_config, dark_objects=True, subtract_ground=ground)
-    turned, random = turned_for(air_tf.AIR(config)), np.random.default_rng(0)
+def test_dark_objects_on_a_light_textured_ground_are_left_to_a_model_of_dark_objects(model_with, ground):
+    turned = turned_for(model_with(dark_objects=True, subtract_ground=ground))
+    random = np.random.default_rng(0)
     for _ in range(200):
         texture = np.kron(random.normal(225, 12, (10, 10, 1)), np.ones((4, 4, 3)))
         y, x = random.integers(5, 25, 2)
@@ -87,25 +91,24 @@ def test_dark_objects_on_a_light_textured_ground_are_left_to_a_model_of_dark_obj
         np.testing.assert_array_equal(turned(picture), picture)
 
 
-def test_a_model_of_light_objects_sees_the_negative_of_a_light_ground(small_config):
-    turned = turned_for(air_tf.AIR(small_config))
+def test_a_model_of_light_objects_sees_the_negative_of_a_light_ground(model_with):
+    turned = turned_for(model_with(dark_objects=False, subtract_ground=False))
     paper = np.random.default_rng(0).integers(150, 190, (40, 40, 3)).astype(np.uint8)
     np.testing.assert_array_equal(turned(paper), 255 - paper)
     np.testing.assert_array_equal(turned(255 - paper), 255 - paper)
 
 
-def test_own_pictures_of_light_objects_keep_their_grey_ground(small_config):
-    turned = turned_for(air_tf.AIR(replaced(small_config, subtract_ground=True)))
+def test_own_pictures_of_light_objects_keep_their_grey_ground(model_with):
+    turned = turned_for(model_with(dark_objects=False, subtract_ground=True))
     table = np.full((40, 40, 3), 180, np.uint8)
     table[10:20, 10:20] = 240
     np.testing.assert_array_equal(turned(table), table)
 
 
-def test_own_pictures_are_turned_by_what_stands_out_not_by_their_ground(small_config):
+def test_own_pictures_are_turned_by_what_stands_out_not_by_their_ground(model_with):
     """A dark ground with darker objects, and a light one with lighter ones."""
     for dark in (False, True):
-        config = replaced(small_config, subtract_ground=True, dark_objects=dark)
-        turned = turned_for(air_tf.AIR(config))
+        turned = turned_for(model_with(dark_objects=dark, subtract_ground=True))
         for ground, ink in (90, 10), (150, 60), (170, 250), (60, 140):
             table = np.full((40, 40, 3), ground, np.uint8)
             table[10:20, 10:20] = ink

@@ -119,7 +119,7 @@ def test_progress_writes_probabilities_titles_and_headings_in_their_places():
 
 
 @pytest.mark.parametrize("steps", [1, 3, 5, 10])
-@pytest.mark.parametrize("batch, shape", [(1, (50, 50, 1)), (12, (50, 50, 1)), (2, (20, 40, 3))])
+@pytest.mark.parametrize("batch, shape", [(1, (50, 50, 1)), (3, (50, 50, 1)), (2, (20, 40, 3))])
 def test_progress_is_readable_at_any_size(batch, shape, steps):
     titles = ["true 2, found 1, ELBO 431"] * batch
     figure = plots.progress(**scene(batch, steps, shape), titles=titles)
@@ -244,8 +244,9 @@ def test_heat_map_of_more_than_three_steps_has_the_first_three_together():
     assert colours == [(255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (0, 0, 0)]
 
 
-@pytest.mark.parametrize("image_shape", [(50, 50, 1), (40, 64, 3), (40, 20, 3)])
-@pytest.mark.parametrize("steps", [1, 3, 5])
+@pytest.mark.parametrize(
+    "steps, image_shape", [(1, (50, 50, 1)), (3, (40, 64, 3)), (5, (40, 20, 3)), (5, (40, 64, 3))]
+)
 def test_heat_map_is_readable_at_any_size(steps, image_shape):
     boxes = np.sort(random.random((50, steps, 2, 2)), axis=2).reshape(50, steps, 4)
     assert_readable(plots.where_heat_map(boxes, np.full(50, steps), image_shape))

@@ -62,9 +62,9 @@ def test_samples_are_a_picture(short_run):
 
 
 def test_export_prints_the_version_it_wrote(short_run, run_script, tmp_path):
-    for version in (1, 2):
-        done = run_script("export.py", "--run", short_run[0], "--out", tmp_path / "air")
-        assert done.stdout.splitlines()[-1] == str(tmp_path / "air" / str(version)), done.stderr
+    (tmp_path / "air" / "1").mkdir(parents=True)
+    done = run_script("export.py", "--run", short_run[0], "--out", tmp_path / "air")
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "air" / "2"), done.stderr
     images = np.random.default_rng(0).random((2, 50, 50, 1), np.float32)
     served = tf.saved_model.load(str(tmp_path / "air" / "2")).signatures["serving_default"]
     expected = run_folder.load_model(short_run[0]).infer(images)
@@ -117,24 +117,21 @@ def last_weights(folder):
 
 
 @pytest.mark.usefixtures("eagerly")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_and_resumed_it_ends_with_the_same_weights(
-    short_run, run_script, tmp_path, monkeypatch, number
-):
+def test_stopped_and_resumed_it_ends_with_the_same_weights(short_run, run_script, tmp_path, monkeypatch):
     run_steps = Trainer.run
 
     def run_and_be_stopped(trainer, num_steps):
         values = run_steps(trainer, num_steps)
         if trainer.step == 3:
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGTERM)
         return values
 
     base = ["train.py", "--runs-dir", tmp_path, "--name", "stopped", *SHORT_RUN]
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "run", run_and_be_stopped)
         done = run_script(*base)
-    assert done.returncode == 128 + number
-    assert f"Stopped by {number.name}: step 3 is saved" in done.stdout
+    assert done.returncode == 128 + signal.SIGTERM
+    assert "Stopped by SIGTERM: step 3 is saved" in done.stdout
     assert checkpoints.steps(tmp_path / "stopped") == [3]
     done = run_script(*base, "--resume")
     assert "Going on from step 3" in done.stdout, done.stderr
@@ -151,7 +148,7 @@ def wait_for(path, process):
 
 @pytest.mark.slow
 def test_killed_in_mid_run_and_resumed_it_ends_with_the_same_weights(run_script, start_script, tmp_path):
-    often = ["--steps", 120, "--steps-per-call", 10, "--checkpoint-every", 20]
+    often = ["--steps", 120, "--steps-per-call", 10, "--checkpoint-every", 20, "--max-objects", 1]
     base = ["train.py", "--runs-dir", tmp_path, *SHORT_RUN, *often, "--evaluate-every", 120]
     assert run_script(*base, "--name", "whole").returncode == 0
 
@@ -166,19 +163,18 @@ def test_killed_in_mid_run_and_resumed_it_ends_with_the_same_weights(run_script,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_save_and_end_with_a_clear_line(start_script, tmp_path, number):
+def test_ctrl_c_saves_and_ends_with_a_clear_line(start_script, tmp_path):
     flags = ["--runs-dir", tmp_path, "--name", "stopped", *SHORT_RUN]
     flags += ["--steps", 100_000, "--checkpoint-every", 100_000, "--evaluate-every", 100_000]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     process = start_script("train.py", *flags, **pipes)
     next(line for line in process.stdout if line.startswith("Training"))
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=240)
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + signal.SIGINT
     (path,) = checkpoints.paths(tmp_path / "stopped")
     step = int(path.rsplit("-", 1)[1])
-    assert f"Stopped by {number.name}: step {step:,} is saved" in printed
+    assert f"Stopped by SIGINT: step {step:,} is saved" in printed
 
 
 @pytest.fixture
@@ -197,7 +193,8 @@ def start_workers(start_script, tmp_path):
                 "env": {**os.environ, "TF_CONFIG": json.dumps(task)},
                 "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True,
             }  # fmt: skip
-            run = ["--runs-dir", tmp_path, "--name", "both", *SHORT_RUN, "--steps-per-call", 10]
+            run = ["--runs-dir", tmp_path, "--name", "both", *SHORT_RUN, "--max-objects", 1]
+            run += ["--steps-per-call", 10, "--evaluate-every", 100_000]
             workers.append(start_script("train.py", *run, *flags, **options))
         return workers
 

@@ -54,6 +54,7 @@ def png(pixels) -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("images", [3], indirect=True)
 def test_loads_where_air_tf_cannot_be_imported(exported, model, images, tmp_path):
     np.save(tmp_path / "images.npy", images)
     script = f"""
@@ -69,6 +70,7 @@ np.savez("outputs.npz", **{{name: values.numpy() for name, values in outputs.ite
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("images", [3], indirect=True)
 def test_saved_model_cli_runs_it(exported, model, images, tmp_path):
     np.save(tmp_path / "images.npy", images)
     command = [
@@ -93,6 +95,7 @@ def test_session_decodes(session_model, model, images):
     np.testing.assert_allclose(outputs["images"], scene.reconstructions, atol=1e-5)
 
 
+@pytest.mark.parametrize("images", [3], indirect=True)
 def test_keras_layer_runs_it(exported, model, images):
     import keras
 

@@ -9,6 +9,7 @@ from air_tf.data.table_top import UNIT, Poses
 from air_tf.evaluation.poses import pose_metrics
 from air_tf.rendering import AnalyticSettings, analytic
 from experiments.table_top_baselines import optimised
+from tests.conftest import run_eagerly
 from tests.test_experiments import quickly
 
 
@@ -19,7 +20,7 @@ def test_table_top(tmp_path, cache_dir):
     assert [labelled["baseline"], optimisation["baseline"]] == ["with labels", "optimisation"]
     for row in run, labelled, optimisation:
         assert row["flags"] == run["flags"] and 0 <= row["class_accuracy"] <= 1
-    assert optimisation["seconds_per_image"] > 0 and optimisation["reached"] in (0, 1)
+    assert optimisation["seconds_per_image"] > 0
 
 
 @pytest.mark.slow
@@ -43,5 +44,6 @@ def test_optimisation_finds_the_pose_that_was_drawn():
     assert found.reached.all() and (found.seconds > 0).all()
     metrics = pose_metrics(found.placed, Poses.of(split).placed(), renderer.solids)
     assert metrics["class_accuracy"] == 1 and metrics["position_error"] < 0.02
-    hopeless = optimised(renderer, split[:1], np.array([0.0]), seed=0, chunks=1)
+    with run_eagerly():
+        hopeless = optimised(renderer, split[:1], np.array([0.0]), seed=0, chunk=1, chunks=1)
     assert not hopeless.reached.any()
