@@ -191,24 +191,23 @@ def otsu(values: np.ndarray) -> float:
 def _components(appearances: list[Appearance], masks: list[np.ndarray]):
     """Size and whiteness of each object, and the places of each picture's, pixels of the files."""
     labelled = [_label(mask) for mask in masks]
-    slices = [ndimage.find_objects(labels) for labels in labelled]
     areas = [np.bincount(labels.ravel())[1:] for labels in labelled]
     least = SPECK * np.median(np.concatenate(areas))
-    boxes = [[(s.stop - s.start) for s in box] for of_one in slices for box in of_one]
+    boxes = [
+        [(s.stop - s.start) for s in box] for of_one in labelled for box in ndimage.find_objects(of_one)
+    ]
     filled = np.concatenate(areas) / np.prod(boxes, axis=-1)
     compact = np.median(filled[np.concatenate(areas) >= least]) >= COMPACT
     sizes, whiteness, places = [], [], []
-    for a, labels, boxes, area in zip(appearances, labelled, slices, areas):
-        kept = [i for i, each in enumerate(area) if each >= least]
-        sizes += [a.shrunk * max(s.stop - s.start for s in boxes[i]) for i in kept]
+    for a, labels, area in zip(appearances, labelled, areas):
+        mask = np.concatenate([[False], area >= least])[labels]
+        labels = _apart(mask) if compact else _label(mask)
+        numbers = np.arange(1, labels.max() + 1)
+        boxes = ndimage.find_objects(labels)
+        sizes += [a.shrunk * max(s.stop - s.start for s in box) for box in boxes]
         squares = (((a.pixels - a.ground) / LEVELS) ** 2).mean(axis=-1)
-        whiteness += [a.shrunk**2 * squares[labels == i + 1].sum() for i in kept]
-        mask = np.isin(labels, np.array(kept) + 1)
-        if compact:
-            labels, kept = _apart(mask)
-        else:
-            kept = np.array(kept, int) + 1
-        centres = ndimage.center_of_mass(np.ones(labels.shape), labels, kept)
+        whiteness += [a.shrunk**2 * each for each in ndimage.sum_labels(squares, labels, numbers)]
+        centres = ndimage.center_of_mass(np.ones(labels.shape), labels, numbers)
         places.append(a.shrunk * np.reshape(centres, (-1, 2)))
     return np.array(sizes), np.array(whiteness), places
 
@@ -219,15 +218,19 @@ def _label(mask: np.ndarray) -> np.ndarray:
     return labels
 
 
-def _apart(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of the inner parts of objects, cut apart where they are half as thick as in the middle."""
+def _apart(mask: np.ndarray) -> np.ndarray:
+    """Labels of objects, cut apart where they are half as thick as in the middle.
+
+    A pixel that is cut off belongs to the object whose inner part is nearest.
+    """
     depth = np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1)))[1:-1, 1:-1]
     inside = ndimage.gaussian_filter(depth, 1)
     whole = _label(mask)
     number = whole.max()
     if not number:
-        return whole, np.arange(0)
+        return whole
     thickest = np.concatenate([[0], ndimage.maximum(inside, whole, np.arange(1, number + 1))])
     typical = np.median(thickest[1:])
-    labels = _label((inside > 0.5 * np.minimum(thickest, typical)[whole]) & mask)
-    return labels, np.arange(1, labels.max() + 1)
+    inner = _label((inside > 0.5 * np.minimum(thickest, typical)[whole]) & mask)
+    nearest = ndimage.distance_transform_edt(inner == 0, return_distances=False, return_indices=True)
+    return np.where(mask, inner[tuple(nearest)], 0)

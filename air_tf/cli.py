@@ -17,6 +17,7 @@ import tyro
 from air_tf.config import Config
 from air_tf.data.proposal import Given, look, propose
 from air_tf.image_files import find_pictures
+from air_tf.model.where import ScaleShiftSettings
 from air_tf.parts import choice_of, choices, flat, owners, replaced
 from air_tf.paths import shown
 from air_tf.presets import MULTI_MNIST, PRESETS
@@ -125,12 +126,14 @@ def _proposed(arguments: list[str] | None, images: str, preset: str | None) -> C
     given = Given(_number(int, crop), _number(float, object_size), background or None, preset)
     proposal = propose(look(find_pictures(images)), given)
     print("\n".join(proposal.lines), flush=True)
-    if any(peek(arguments, "--scale-prior")):
-        proposal.data.pop("object_size", None)  # which sets the same prior
-    changes = proposal.model
+    changes, chosen = proposal.model, PRESETS[proposal.preset]
     if preset:
         changes = {name: value for name, value in changes.items() if name == "max_objects"}
-    return replaced(PRESETS[proposal.preset], dataset="images", **proposal.data, **changes)
+    if any(peek(arguments, "--scale-prior")):
+        proposal.data.pop("object_size", None)  # which sets the same prior
+    elif "scale_prior" in flat(chosen):  # the preset's, of other objects
+        changes = {**changes, "scale_prior": ScaleShiftSettings.scale_prior}
+    return replaced(chosen, dataset="images", **proposal.data, **changes)
 
 
 def _number(kind: Callable[[str], Any], text: str):

@@ -29,6 +29,11 @@ def shown(path: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def as_text(path: str | Path) -> str:
     r"""A path as text that can be written as UTF-8: other bytes in it become \xNN.
 

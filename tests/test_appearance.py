@@ -81,6 +81,15 @@ def test_touching_blobs_are_told_apart():
     np.testing.assert_array_equal(found.counts, [len(boxes) for _, boxes in drawn])
 
 
+@pytest.mark.parametrize("apart", [2 * RADIUS + 1, 2 * RADIUS])
+def test_discs_that_touch_are_measured_one_by_one(apart):
+    row = [(45, 20), (45, 20 + apart), (45, 20 + 2 * apart)]
+    found = find_objects([appearance(with_discs(flat(0), row, 255))])
+    assert found is not None and found.counts.tolist() == [3]
+    np.testing.assert_allclose(found.sizes, 2 * RADIUS + 1, atol=3)
+    np.testing.assert_allclose(found.whiteness, np.pi * RADIUS**2, rtol=0.15)
+
+
 def test_strokes_are_not_cut_into_their_thick_parts():
     ring = (np.abs(np.hypot(Y - 40, X - 40) - 15) < 2 + (X > 40) + (Y > 40)) & (Y < X + 15)
     found = find_objects([appearance(np.where(ring, 255, 0).astype(np.uint8)[..., None])])

@@ -65,7 +65,7 @@ def test_count_accuracy_by_count():
 
 def test_collapse_is_noticed():
     assert "the same count, 1" in metrics.collapsed(np.ones(500, int), 3)
-    assert "always N" in metrics.collapsed(np.full(500, 3), 3)
+    assert "the same count, 3, the most there can be" in metrics.collapsed(np.full(500, 3), 3)
     assert "99%" in metrics.collapsed(np.array([1] * 498 + [2] * 4), 3)
     assert metrics.collapsed(np.array([0, 1, 2] * 50), 3) is None
 

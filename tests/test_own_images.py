@@ -215,6 +215,14 @@ def test_a_picture_stays_held_out_whatever_is_added():
     np.testing.assert_array_equal(sorted(is_held_out(paths[:2])), [False, True])
 
 
+def test_pictures_of_one_name_in_many_folders_are_held_out_one_by_one():
+    paths = [Path("data", f"{i:04}", "frame.png") for i in range(2000)]
+    held_out = is_held_out(paths)
+    assert 0.08 < held_out.mean() < 0.12
+    np.testing.assert_array_equal(is_held_out(paths[500:]), held_out[500:])
+    np.testing.assert_array_equal(is_held_out([Path("elsewhere") / path for path in paths]), held_out)
+
+
 def test_labels_are_no_part_of_what_a_run_is_trained_on(config, folder):
     draw(folder)
     before = config.load().fingerprint

@@ -14,13 +14,13 @@ SIZE = 80
 Y, X = np.mgrid[:SIZE, :SIZE]
 
 
-def save(folder, number, ground, values, most=3, size=SIZE, radius=7):
+def save(folder, number, ground, values, most=3, size=SIZE, radius=7, first=0):
     """Pictures of discs on a grid of places, so that none touch."""
     folder.mkdir()
     random = np.random.default_rng(0)
     places = [(y, x) for y in range(15, size - 10, 25) for x in range(15, size - 10, 25)]
     y, x = np.mgrid[:size, :size]
-    for i in range(number):
+    for i in range(first, number):
         picture = np.zeros((size, size, 3)) + ground(random)
         for place in random.permutation(len(places))[: i % (most + 1)]:
             top, left = places[place]
@@ -114,13 +114,19 @@ def test_where_nothing_stands_out_the_defaults_are_kept(folder):
 
 def test_one_photograph_is_cropped(folder):
     place = folder.parent / "one"
-    save(place, 100, lambda random: 200, [(20, 20, 20)], most=99, size=300)
-    for file in sorted(place.glob("*"))[:-1]:
-        file.unlink()  # the last one is full
+    save(place, 100, lambda random: 200, [(20, 20, 20)], most=99, size=300, first=99)  # a full one
     proposal = proposed(place)
     assert proposal.data["crop"] == 45 and proposal.data["image_size"] == (48, 48)
     # of places 25 pixels apart, 45 pixels hold two at most in each direction
     assert proposal.model["max_objects"] == 5
+
+
+def test_few_pictures_with_large_objects_are_cropped_as_far_as_there_is_room(folder):
+    save(folder, 60, lambda random: 200, [(20, 20, 20)], most=2, size=90, radius=17)
+    chosen = flat(cli.parse_run(["--dataset", "images", "--images", str(folder)]))
+    assert chosen["object_size"] == pytest.approx(35, abs=2) and chosen["crop"] == 90
+    Image.new("L", (30, 30)).save(folder / "thumbnail.png")
+    assert proposed(folder).data["crop"] == 0  # no object has room in the smallest picture
 
 
 def test_what_is_given_decides_the_rest(folder):
@@ -152,6 +158,8 @@ def test_a_preset_is_kept_and_its_images_are_still_looked_at(folder):
     assert photographs["background"] == "vae" and photographs["composition"] == "over"
     assert photographs["ground"] == "keep" and photographs["max_objects"] == 4
     assert few["object_size"] == photographs["object_size"] == 15.0
+    sprites = flat(cli.parse_run([*flags, "sprites"]))  # whose scale's prior is that of other objects
+    assert sprites["scale_prior"] == few["scale_prior"] and sprites["object_size"] == 15.0
 
 
 def test_a_preset_decides_how_much_detail_is_seen(folder, capsys):

@@ -56,7 +56,7 @@ def findings(part, counts=COUNTS, drawn=COUNTS, noise=0.0, background=None):
 def test_a_good_model_has_nothing_wrong():
     said = sentences(findings(split()))
     assert said[0].startswith("The reconstructions leave 0% of the pictures' variation")
-    assert said[1:] == ["Nothing looks wrong: the counts vary (0, 1, 2) and every object is drawn."]
+    assert said[1:] == ["Nothing looks wrong: the counts are 0, 1, 2, and every object is drawn."]
 
 
 def test_unexplained_is_one_for_the_mean_image_and_the_share_of_the_variance_else():
@@ -82,8 +82,15 @@ def test_a_collapse_has_its_own_remedy(count, words):
     said = sentences(findings(split(), counts, counts))
     assert said[1].startswith("Collapse: 100% of the images are given") and words in said[1]
     assert len(said) == 2
-    assert collapse(counts[:19], 3) is None  # too few to tell
-    assert collapse(COUNTS, 3) is None
+    assert collapse(counts[:19], 3, None) is None  # too few to tell
+    assert collapse(COUNTS, 3, None) is None
+
+
+def test_the_same_count_for_all_is_right_where_all_have_as_many():
+    ones = np.ones(60, int)
+    said = sentences(findings(split(ones), ones, ones))
+    assert said[1:] == ["Nothing looks wrong: the counts are 1, and every object is drawn."]
+    assert len(sentences(findings(split(COUNTS), ones, ones))) == 2 and collapse(ones, 1, 0.34)
 
 
 def test_empty_drawings_are_told_from_objects():

@@ -53,8 +53,15 @@ def within_image(boxes: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def is_held_out(paths: list[Path]) -> np.ndarray:
-    """Which pictures test, `(S,)`: by a hash of each name, so that no other picture changes it."""
-    hashes = np.array([zlib.crc32(os.fsencode(path.name)) / 2**32 for path in paths])
+    """Which pictures test, `(S,)`: by a hash of each name, so that no other picture changes it.
+
+    Where pictures in several folders have the same name, by a hash of the folder and the name.
+    """
+    names = [path.name for path in paths]
+    if len({*names}) < len(names):
+        above = os.path.commonpath([path.parent for path in paths])
+        names = [os.path.relpath(path, above) for path in paths]
+    hashes = np.array([zlib.crc32(os.fsencode(name)) / 2**32 for name in names])
     held_out = hashes < TEST_SHARE
     held_out[hashes.argmin()], held_out[hashes.argmax()] = True, False  # one of each at least
     return held_out

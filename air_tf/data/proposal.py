@@ -21,6 +21,8 @@ LEAST_SIDE, MOST_SIDE = 32, 128  # pixels of the model's images
 # these, and some are not found without them: see experiments.changes
 FAINT, FOR_FAINT = 15, {"attention_gain": 3.0, "pixel_scale": 0.2}
 FEWEST = 100  # pictures, below which crops of them are needed
+FEW_OBJECTS = 20  # seen in all, below which one is never sure how many there can be
+FAIRLY = 0.3  # the doubt from which on one is only fairly sure
 MANY = 3  # objects, above which the networks are those for many
 MOST_OBJECTS = 30  # that are proposed
 CROPS = 300  # drawn to see how many objects one has
@@ -85,7 +87,12 @@ def look(paths: list[Path]) -> Look:
         seen = [each._replace(ground=ground) for each in seen]
     sizes = np.array(readable_sizes(paths))
     return Look(
-        seen, find_objects(seen), ground is not None, sizes.min(), np.median(sizes, axis=0), len(sizes)
+        seen,
+        find_objects(seen),
+        ground is not None,
+        int(sizes.min()),
+        np.median(sizes, axis=0),
+        len(sizes),
     )
 
 
@@ -138,7 +145,7 @@ def propose(seen: Look, given: Given = Given()) -> Proposal:  # noqa: B008
 
 def _sure(doubt: float) -> str:
     """How sure a proposal is, in words, from its doubt; 0 is none."""
-    return "sure" if doubt < 0.3 else "fairly sure" if doubt < 0.6 else "unsure"
+    return "sure" if doubt < FAIRLY else "fairly sure" if doubt < 2 * FAIRLY else "unsure"
 
 
 def _polarity(objects: Objects) -> tuple[str, str]:
@@ -200,16 +207,18 @@ def _geometry(seen: Look, object_size: float, given: Given) -> tuple[dict[str, A
         sides = np.full(2, crop * CROPPED_SIDE / object_size)
     height, width = np.clip(8 * np.ceil(sides / 8), LEAST_SIDE, MOST_SIDE).astype(int).tolist()
     why = "few pictures" if seen.number < FEWEST else "small objects"
-    what = f"crops of {crop} pixels, since there are {why}" if crop else "whole pictures"
+    reason = "as given" if given.crop else f"since there are {why}"
+    what = f"crops of {crop} pixels, {reason}" if crop else "whole pictures"
     return {"crop": crop, "image_size": (height, width)}, (
         f"Images: {what}: --crop {crop} --image-size {height} {width}."
     )
 
 
 def _crop(seen: Look, object_size: float) -> int:
-    """The side of a crop, in pixels of the pictures."""
+    """The side of a crop, in pixels of the pictures; 0 where an object has no room in one."""
     room = int(max(seen.size)) // 2 if seen.number == 1 else seen.smallest
-    return min(round(CROP * object_size), room, seen.smallest)
+    crop = min(round(CROP * object_size), room, seen.smallest)
+    return crop if crop >= object_size else 0
 
 
 def _white_pixels(seen: Look, data: dict[str, Any]) -> float:
@@ -227,10 +236,11 @@ def _max_objects(seen: Look, crop: int) -> tuple[int, str]:
     if crop:
         most = _most_in_crops(seen, crop)
     chosen = int(np.clip(most + 1, 2, MOST_OBJECTS))
-    few = len(seen.objects.sizes) < 20
+    few = len(seen.objects.sizes) < FEW_OBJECTS
+    doubt = max(seen.objects.doubt, FAIRLY) if few else seen.objects.doubt
     return chosen, (
-        f"Number: up to {most} in {'a crop' if crop else 'a picture'} "
-        f"({'fairly sure' if few else _sure(seen.objects.doubt)}): --max-objects {chosen}, one more."
+        f"Number: up to {most} in {'a crop' if crop else 'a picture'} ({_sure(doubt)}): "
+        f"--max-objects {chosen}, one more."
     )
 
 

@@ -62,8 +62,8 @@ def collapsed(counts: np.ndarray, max_objects: int, share: float = 0.99) -> str 
     count, size = max(zip(*np.unique(counts, return_counts=True)), key=lambda pair: pair[1])
     if size < share * len(counts):
         return None
-    always = "always N, the most objects" if count == max_objects else "the same count"
-    return f"{size / len(counts):.0%} of the images are given {always}, {count}"
+    most = ", the most there can be" if count == max_objects else ""
+    return f"{size / len(counts):.0%} of the images are given the same count, {count}{most}"
 
 
 def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from air_tf.serving.predictor import Predictor
 LOOKED_AT = 500  # images
 FEWEST = 20  # images, below which the same count for all says nothing
 VISIBLE = 0.1  # of full light, or opacity, below which nothing is seen
-MEASURE = 0.9  # of the objects are less bright, and smaller, than those that the rest is measured by
+MEASURE = 0.9  # quantile of the objects' brightness, and of their area, that the rest is measured by
 HALF = 0.5  # of the brightness of those, above which a pixel is an object's
 SMALL = 0.3  # of the area of those, below which an object draws next to nothing
 UNEXPLAINED = 0.3  # of the variation, above which much is missing from the reconstructions
@@ -20,6 +20,7 @@ SWALLOWED = (
     0.9  # of what the whole scene explains, above which the background alone does the objects' work
 )
 DISAGREE = 0.1  # of the images, above which empty drawings are counted
+RIGHT = 0.9  # of the counts, above which they have not collapsed: all images may have as many objects
 
 
 class Findings(NamedTuple):
@@ -80,12 +81,12 @@ def visible(model: Predictor, scene: Scene) -> np.ndarray:
 
 def sentences(found: Findings) -> list[str]:
     """What is right and what is wrong, and for each wrong thing what to try."""
-    said = [_explained(found), collapse(found.counts, found.max_objects)]
+    said = [_explained(found), collapse(found.counts, found.max_objects, found.right)]
     said += [_in_background(found), _empty(found)]
     said = [each for each in said if each]
     if len(said) == 1 and found.unexplained <= UNEXPLAINED:
         counts = ", ".join(map(str, np.unique(found.counts)))
-        said.append(f"Nothing looks wrong: the counts vary ({counts}) and every object is drawn.")
+        said.append(f"Nothing looks wrong: the counts are {counts}, and every object is drawn.")
     return said
 
 
@@ -99,9 +100,18 @@ def _explained(found: Findings) -> str:
     )
 
 
-def collapse(counts: np.ndarray, max_objects: int) -> str | None:
-    """How the counts have collapsed and what to try; None if they have not, or images are too few."""
-    how = metrics.collapsed(counts, max_objects) if len(counts) >= FEWEST else None
+def collapse(counts: np.ndarray, max_objects: int, right: float | None) -> str | None:
+    """How the counts have collapsed and what to try; None if they have not, or images are too few.
+
+    Args:
+        counts: `(S,)`.
+        max_objects: N.
+        right: the share of them that is right, by which the same count for all may be no collapse; None
+            where it is not known.
+    """
+    if len(counts) < FEWEST or (right or 0) > RIGHT:
+        return None
+    how = metrics.collapsed(counts, max_objects)
     if how is None:
         return None
     count = int(np.bincount(counts).argmax())

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from air_tf import preset_folder
 from air_tf.air import AIR
-from air_tf.paths import expand
+from air_tf.paths import expand, first_line
 from air_tf.serving import versions
 from air_tf.serving.endpoints import Endpoints
 from air_tf.serving.predictor import Predictor
@@ -79,8 +79,3 @@ class ServedModel(Predictor):
 
     def _predict(self, endpoint, inputs):
         return self._signatures[endpoint](**inputs)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

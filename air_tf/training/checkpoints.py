@@ -7,6 +7,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from air_tf.paths import first_line
+
 KEPT = 3
 
 
@@ -42,7 +44,7 @@ def restore(checkpoint: tf.train.Checkpoint, folder: Path, partial: bool = False
             status.assert_existing_objects_matched() if partial else status.assert_consumed()
             return path
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             # weights of another shape, in TensorFlow's words, or other weights
             if "incompatible tensor" in reason or isinstance(error, AssertionError):
                 raise ValueError(

@@ -23,7 +23,7 @@ from air_tf.evaluation.glimpses import glimpses_and_recons
 from air_tf.json_files import write_json
 from air_tf.model.where import ScaleShiftSettings
 from air_tf.parts import flat, replaced
-from air_tf.paths import expand, shown
+from air_tf.paths import expand, first_line, shown
 from air_tf.training import checkpoints, run_folder
 from air_tf.training.trainer import Trainer, is_chief, make_strategy
 
@@ -66,7 +66,7 @@ def train(config: Config) -> tuple[Path, dict]:
     """
     strategy = make_strategy()  # collective operations must be set up first
     dataset = config.data.load()
-    check_labels_and_digits(config, dataset)
+    check_dataset_fits(config, dataset)
     model = replaced(config.model, **dataset.model_settings)
     config = run_folder.with_warm_start(dataclasses.replace(config, data=dataset.settings, model=model))
     print(dataset.description, flush=True)
@@ -95,7 +95,7 @@ def train(config: Config) -> tuple[Path, dict]:
                 ms_per_step = _train(trainer, dataset, folder, stop)
         except tf.errors.OpError as error:  # a full disk under TensorBoard's events, a lost worker
             lines = str(error).splitlines()
-            reason = next((line for line in lines if "Expected" in line), lines[0])
+            reason = next((line for line in lines if "Expected" in line), first_line(error))
             raise OSError(
                 f"Training ended early: {reason}. --resume goes on from the last checkpoint of {folder}."
             ) from error
@@ -146,8 +146,8 @@ def initialise(model: AIR, source: AIR, place: str) -> str:
     return f"Starting from {used} of {used + len(others)} weights of {shown(place)}{left}."
 
 
-def check_labels_and_digits(config: Config, dataset: Dataset) -> None:
-    """Raises ValueError if the settings need labels or digits that the data set lacks."""
+def check_dataset_fits(config: Config, dataset: Dataset) -> None:
+    """Raises ValueError if the settings do not go together with the data set."""
     if config.training.stop_at_accuracy and not dataset.splits["test"].labelled().any():
         raise ValueError("Expected images with counts for stop_at_accuracy. Received: none has one.")
     prior = flat(config.model).get("scale_prior")
@@ -237,12 +237,13 @@ def look(trainer: Trainer, dataset: Dataset, held_out: Split, step: int, folder:
 
         for name, (caption, figure) in dataset.picture(evaluation.scene, held_out).items():
             tf.summary.image(name, plots.as_array(figure)[None], step=step, description=caption)
-    return evaluation.metrics | {"collapse": collapse_at(trainer, evaluation.scene.counts, step)}
+    right = evaluation.metrics["count_accuracy"]
+    return evaluation.metrics | {"collapse": collapse_at(trainer, evaluation.scene.counts, right, step)}
 
 
-def collapse_at(trainer: Trainer, counts: np.ndarray, step: int) -> str | None:
+def collapse_at(trainer: Trainer, counts: np.ndarray, right: float | None, step: int) -> str | None:
     """That the counts of an evaluation have collapsed, and what to try; None if they have not."""
-    collapse = verdict.collapse(counts, trainer.model.config.max_objects)
+    collapse = verdict.collapse(counts, trainer.model.config.max_objects, right)
     if collapse is None:
         return None
     warm_start = min(trainer.model.estimator.warm_start_steps, trainer.config.training.steps)

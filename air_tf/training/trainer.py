@@ -17,6 +17,7 @@ from air_tf.air import AIR
 from air_tf.config import Config, TrainingConfig
 from air_tf.data.split import Composer, as_float, batches
 from air_tf.memory import check_model_fits
+from air_tf.paths import first_line
 from air_tf.training import checkpoints
 from air_tf.validation import parse_json
 
@@ -194,7 +195,7 @@ class Trainer:
             self.checkpoint.write(path)
         except tf.errors.OpError as error:
             checkpoints.remove_unfinished(folder)
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise OSError(f"Checkpoint {path} cannot be written, earlier ones stay: {reason}") from error
         for old in checkpoints.paths(folder)[: -checkpoints.KEPT]:
             for file in Path(old).parent.glob(Path(old).name + ".*"):
