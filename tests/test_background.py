@@ -6,7 +6,8 @@ import tensorflow as tf
 from air_tf import AIR, load, replaced
 from air_tf.estimators.bounds import log_prefix_weights
 from air_tf.model.background import LOGITS, MeanBackgroundSettings, VAEBackgroundSettings
-from air_tf.serving.export import export
+from air_tf.serving.export import SERVED_BATCHES, export
+from tests.prediction_server import Version
 
 random = np.random.default_rng(0)
 
@@ -121,7 +122,9 @@ def test_a_background_is_served_drawn_and_saved(model, small_images, tmp_path):
     np.testing.assert_allclose(drawn, scene.reconstructions, atol=1e-6)
     empty = model.decode(counts=np.zeros_like(scene.counts), **latents)
     np.testing.assert_allclose(empty, scene.backgrounds, atol=1e-6)
-    served = load(export(model, tmp_path / "exports"))
+    version = export(model, tmp_path / "exports")
+    assert Version(version).warmed_up == 5 * len(SERVED_BATCHES)
+    served = load(version)
     again = served.infer(small_images).numpy()
     tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), scene, again)
     np.testing.assert_allclose(served.decode(counts=scene.counts, **latents), drawn, atol=1e-5)

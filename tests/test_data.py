@@ -18,7 +18,7 @@ from air_tf.data.multi_mnist import (
     inks,
     multi_mnist,
 )
-from air_tf.data.split import as_float, batches
+from air_tf.data.split import UNKNOWN, Split, as_float, batches
 
 RECIPE = MultiDigitRecipe(train_images=300, test_images=60)
 
@@ -131,6 +131,13 @@ def test_replicas_share_a_step():
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(ValueError, match="multiple of the 3 replicas. Received: batch_size=8"):
         batches(numbered_images(40), 8, 0, 0, 1, num_replicas=3)
+
+
+def test_images_without_objects_are_shown_last():
+    counts = np.array([0, 2, UNKNOWN, 0, 1])
+    split = Split.of(np.zeros((5, 4, 4, 1), np.uint8), counts, np.zeros((5, 2, 4)))
+    assert split.examples(4).tolist() == [1, 2, 4, 0]
+    assert split[[0, 3]].examples(4).tolist() == [0, 1]
 
 
 def test_as_float_takes_arrays_and_tensors():

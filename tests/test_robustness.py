@@ -34,7 +34,7 @@ def test_cells_differ_and_cover_the_grid():
     assert len(robustness.cells_by_name()) == len(cells)
     assert {*robustness.QUICK_CELLS} < {*robustness.cells_by_name()}
     grid = {(c.objects, c.size, c.ground, c.composition) for c in robustness.scene_cells()[:-3]}
-    assert len(grid) == 2 * 2 * 5 * 2
+    assert len(grid) == 3 * 5 * 2
 
 
 @pytest.mark.slow

@@ -44,6 +44,10 @@ class Split:
         """Whether each image has a known count and a box for every object, `(S,)`."""
         return self.boxes.any(axis=-1).sum(axis=-1) == self.counts
 
+    def examples(self, number: int) -> np.ndarray:
+        """Which images to show, `(n,)`: the first ones, but those without objects last."""
+        return np.argsort(self.counts == 0, kind="stable")[:number]
+
     def __getitem__(self, part) -> "Split":
         """The images that a slice or an array of indices picks."""
         fields = (getattr(self, field.name) for field in dataclasses.fields(self))

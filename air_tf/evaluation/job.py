@@ -91,7 +91,8 @@ def write_evaluation(
     started = time.perf_counter()
     if config.split not in dataset.splits:
         has = ", ".join(dataset.splits)
-        raise ValueError(f"Expected a split of {dataset.digits}: {has}. Received: {config.split}.")
+        name = dataset.settings.dataset
+        raise ValueError(f"Expected a split of {name}: {has}. Received: {config.split}.")
     split = dataset.splits[config.split][: config.num_images or None]
     check_images_fit(model, dataset, split)
 

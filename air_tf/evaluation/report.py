@@ -51,12 +51,11 @@ def make_figures(model: Predictor, scene: Scene, split: Split, history: list[dic
     wrong = np.flatnonzero(labelled & (scene.counts != split.counts))
     ranked = wrong if labelled.any() else np.arange(len(split))
     worst = ranked[np.argsort(-errors[ranked])][:SHOWN]
-    first = np.flatnonzero(split.counts)[:SHOWN]  # of unknown ones too
     shape = split.image_shape
     result = {
         "progress": (
             "Step by step: the reconstruction so far, what the step looked at, what it decoded.",
-            progress(model, scene, split, first),
+            progress(model, scene, split, split.examples(SHOWN)),
         ),
         "counts": (
             "How many objects the images are given.",
@@ -66,11 +65,12 @@ def make_figures(model: Predictor, scene: Scene, split: Split, history: list[dic
             "Where each step finds its objects.",
             plots.where_heat_map(scene.tight_boxes, scene.counts, shape),
         ),
-        "traversal": (
-            "One number of z_what changed at a time, those that vary most, the others as inferred.",
-            traversal(model, scene),
-        ),
     }
+    if code := code_of(scene):
+        caption = (
+            f"One number of z_{code} changed at a time, those that vary most, the others as inferred."
+        )
+        result["traversal"] = (caption, traversal(model, scene, code))
     if labelled.any():
         matrix = metrics.confusion_matrix(scene.counts[labelled], split.counts[labelled])
         result["confusion"] = ("True and inferred counts.", plots.confusion(matrix))
@@ -103,21 +103,24 @@ def progress(model: Predictor, scene: Scene, split: Split, chosen: np.ndarray):
     return plots.progress(images, drawn, seen.boxes, glimpses, recons, seen.scores, seen.counts, titles)
 
 
-def code_of(scene: Scene) -> tuple[str, np.ndarray]:
-    """The name and the values, `(S, N, D)`, of the largest latent, which is an object's code."""
-    return max(scene.latents.items(), key=lambda item: item[1].shape[-1])
+def code_of(scene: Scene) -> str | None:
+    """The name of the objects' largest latent, which is their code; None if they are read, not coded."""
+    if scene.readings:
+        return None
+    sizes = {name: values.shape[-1] for name, values in scene.latents.items() if values.ndim == 3}
+    return max(sizes, key=lambda name: sizes[name])
 
 
-def traversal(model: Predictor, scene: Scene):
+def traversal(model: Predictor, scene: Scene, code: str):
     """What the first object found turns into along the dimensions of its code that vary most."""
     present = np.arange(scene.boxes.shape[1]) < scene.counts[:, None]
     image, step = np.argwhere(present)[0] if present.any() else (0, 0)
-    name, codes = code_of(scene)
+    codes = scene.latents[code]
     spread = (codes[present] if present.any() else codes[:, 0]).var(axis=0)
     dimensions = np.argsort(-spread)[:TRAVERSED]
     of_one = scene.part(np.full(len(dimensions) * len(TRAVERSAL), image))
     for i, (dimension, value) in enumerate(itertools.product(dimensions, TRAVERSAL)):
-        of_one.latents[name][i, step, dimension] = value
+        of_one.latents[code][i, step, dimension] = value
     _, recons = glimpses_and_recons(np.asarray(of_one.reconstructions), model.layers_of(of_one))
     shape = len(dimensions), len(TRAVERSAL), *recons.shape[2:]
     return plots.traversal(recons[:, step].reshape(shape), TRAVERSAL, dimensions)
@@ -149,7 +152,8 @@ def object_labels(scene: Scene, split: Split) -> tuple[np.ndarray, np.ndarray, n
         found = np.full(count, -1)
         there = split.boxes[i, : max(0, true_count)]
         rows, columns = metrics.match_pairs(scene.boxes[i, :count], there)
-        found[rows] = split.labels[i, columns]
+        touch = metrics.pairwise_iou(scene.boxes[i, :count], there)[rows, columns] > 0
+        found[rows[touch]] = split.labels[i, columns[touch]]
         image_of.extend([i] * count)
         step_of.extend(range(count))
         labels.extend(found)
@@ -157,7 +161,7 @@ def object_labels(scene: Scene, split: Split) -> tuple[np.ndarray, np.ndarray, n
 
 
 def write_projector(scene: Scene, split: Split, folder: Path) -> int:
-    """Writes z_what, labels and pictures of up to SPRITES objects for TensorBoard's projector.
+    """Writes codes, labels and pictures of up to SPRITES objects for TensorBoard's projector.
 
     Args:
         scene: of the split's images, as arrays.
@@ -165,19 +169,19 @@ def write_projector(scene: Scene, split: Split, folder: Path) -> int:
         folder: the run's, which TensorBoard reads.
 
     Returns:
-        The number of objects; without any, nothing is written.
+        The number of objects; without any, or if they have no code, nothing is written.
     """
+    code = code_of(scene)
     image_of, step_of, labels = (values[:SPRITES] for values in object_labels(scene, split))
-    if not len(labels):
+    if code is None or not len(labels):
         return 0
     glimpses = crops(split[image_of].float_images(), scene.boxes[image_of, step_of])
-    _, codes = code_of(scene)
     rows = (f"{label}\t{step + 1}\t{i}" for i, step, label in zip(image_of, step_of, labels))
     target = folder / "projector"
     target.mkdir(exist_ok=True)
-    names = "z_what.tsv", "metadata.tsv", "sprites.png"
+    names = f"z_{code}.tsv", "metadata.tsv", "sprites.png"
     table, metadata, sprites = parts = [target / f".{name}.part" for name in names]
-    np.savetxt(table, codes[image_of, step_of], "%.5g", delimiter="\t")
+    np.savetxt(table, scene.latents[code][image_of, step_of], "%.5g", delimiter="\t")
     metadata.write_text("\n".join(["digit\tstep\timage", *rows]) + "\n")
     _sprites(glimpses).save(sprites, "png")
     for part, name in zip(parts, names):
@@ -185,7 +189,7 @@ def write_projector(scene: Scene, split: Split, folder: Path) -> int:
 
     config = projector.ProjectorConfig()
     embedding = config.embeddings.add()
-    embedding.tensor_name, embedding.tensor_path = "z_what", "projector/z_what.tsv"
+    embedding.tensor_name, embedding.tensor_path = f"z_{code}", f"projector/z_{code}.tsv"
     embedding.metadata_path = "projector/metadata.tsv"
     embedding.sprite.image_path = "projector/sprites.png"
     embedding.sprite.single_image_dim.extend([SIDE, SIDE])

@@ -10,10 +10,9 @@ import tensorflow as tf
 
 from air_tf.air import AIR
 from air_tf.image_files import as_png
-from air_tf.paths import expand
+from air_tf.paths import expand, first_line
 from air_tf.serving import versions
 from air_tf.serving.endpoints import Endpoints, endpoint_functions
-from air_tf.serving.served import first_line
 
 MODEL_NAME = "air"  # under which TF Serving serves it
 SERVED_BATCHES = 1, 2, 4, 8, 16, 32, 64  # sizes to which TF Serving's batching pads
@@ -84,22 +83,23 @@ def write_warmup_requests(endpoints: Endpoints, folder: Path) -> None:
     def same(value, *shape):  # a tensor of one value, stored once
         return tf.make_tensor_proto(value, shape=shape)
 
+    objects = endpoints.inputs["decode"]
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir()
     empty = as_png(np.zeros((*endpoints.image_shape[:2], 3), np.uint8))
     with tf.io.TFRecordWriter(str(path)) as writer:
         for batch in SERVED_BATCHES:
             files = [empty] * batch
-            objects = {"counts": same(1, batch)} | {
-                f"z_{name}": same(1.0, batch, endpoints.max_objects, size)
-                for name, size in endpoints.latents.items()
+            ones = {
+                name: same(spec.dtype.as_numpy_dtype(1), batch, *spec.shape[1:])
+                for name, spec in objects.items()
             }
             inputs = {
                 "serving_default": {"images": same(0.0, batch, *endpoints.image_shape)},
                 "encoded": {"image_bytes": tf.make_tensor_proto(files)},
                 "prepare": {"image_bytes": tf.make_tensor_proto(files)},
-                "decode": objects,
-                "layers": objects,
+                "decode": ones,
+                "layers": ones,
             }
             for endpoint, tensors in inputs.items():
                 writer.write(prediction_log(endpoint, tensors))

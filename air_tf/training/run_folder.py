@@ -69,7 +69,7 @@ def opened(config: Config, fingerprint: str) -> Iterator[Path]:
 
     Args:
         config: `Config`.
-        fingerprint: of the digits.
+        fingerprint: of the data.
 
     Yields:
         The folder, which no other training can open meanwhile.
@@ -121,9 +121,8 @@ def _is_new(folder: Path) -> bool:
 
 def base_name(config: Config) -> str:
     """The name, not numbered yet, of a run without one."""
-    digits = getattr(config.data, "digits", "")
-    parts = config.run.preset or config.data.dataset, digits, f"seed{config.training.seed}"
-    return "-".join(part for part in parts if part)
+    parts = config.run.preset or config.data.dataset, config.data.of_digits()
+    return "-".join([*(part for part in parts if part != "none"), f"seed{config.training.seed}"])
 
 
 def with_warm_start(config: Config) -> Config:
@@ -231,7 +230,7 @@ def write_config(config: Config, fingerprint: str, folder: Path) -> str:
     record = {
         **dataclasses.asdict(config),
         "seed": config.training.seed,
-        "digits": getattr(config.data, "digits", "none"),
+        "digits": config.data.of_digits(),
         "digits_fingerprint": fingerprint,
         "versions": {"python": platform.python_version(), **versions},
         "git_commit": _git_commit(),
