@@ -93,9 +93,6 @@ class Config:
     run: RunConfig = RunConfig()
 
     def __post_init__(self):
-        dataset, objects = self.data.dataset, self.model.objects.objects
-        require((dataset == "table_top") == (objects == "rendered"),
-                "objects rendered for dataset table_top, which a renderer draws, and for no other",
-                objects=objects, dataset=dataset)  # fmt: skip
-        view = getattr(self.data, "view", "fixed")
-        require(view == "fixed", "view fixed to train with: the renderer has one camera", view=view)
+        needed, objects = self.data.drawn_with, self.model.objects.objects
+        require(objects == needed, f"objects {needed} for dataset {self.data.dataset}", objects=objects)
+        self.data.check_trainable()

@@ -136,8 +136,8 @@ def prepare_encoded(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """`prepare` of PNG or JPEG files: `(B,)` strings to `(B, H, W, C)` and `(B, 4)`.
 
-    TensorFlow's decoders know no orientation and drop what is transparent: `pictures.read_picture` and
-    `pictures.as_png` make files that are upright and opaque.
+    TensorFlow's decoders know no orientation and drop what is transparent: `image_files.read_picture`
+    and `image_files.as_png` make files that are upright and opaque.
 
     Raises:
         tf.errors.InvalidArgumentError: a file is neither, is broken, or has over `LARGEST` pixels.

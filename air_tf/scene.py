@@ -71,7 +71,7 @@ class Scene(NamedTuple):
 
     @property
     def z_where(self) -> Array:
-        """Where glimpses lie, `(B, N, 3)`: (scale, shift_x, shift_y)."""
+        """Where glimpses lie, `(B, N, 3)`: (scale, shift_x, shift_y), or as `--where` says."""
         return self.latents["where"]
 
     def __str__(self):

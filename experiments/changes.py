@@ -40,6 +40,7 @@ CHANGES = {  # the flags that are added to those of a cell
     "digits-small-gradient-over": (PLAIN, "--pixel-scale 0.3"),
     "digits-small-noise-over": (PLAIN, "--pixel-scale 0.3"),
     "grid": ("--steps 8000", "--pixel-scale 0.2", "--hidden-units 500 --rho 0.0001"),
+    "digits-large-black-add": ("--attention-gain 3 --pixel-scale 0.2",),
     "digits-large-gradient-over": (
         "--attention-gain 3",
         "--pixel-scale 0.2",

@@ -83,7 +83,7 @@ def make_model(name: str, weights: list[np.ndarray], arguments: Arguments) -> AI
     if changes["presence"] == "nvil":
         changes["baseline_learning_rate"] = arguments.baseline_learning_rate
     keras.utils.set_random_seed(0)
-    model = AIR(replaced(ModelConfig(), rho=RHO, **ESTIMATORS[name]))
+    model = AIR(replaced(ModelConfig(), rho=RHO, **changes))
     for variable, value in zip(model.variable_groups[0], weights):
         variable.assign(value)
     if model.variable_groups[1] and name not in WITH_BASELINE:

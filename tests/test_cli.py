@@ -11,6 +11,7 @@ from conftest import REPOSITORY
 
 from air_tf import cli
 from air_tf.config import Config
+from air_tf.parts import choices
 
 
 def printed_error(capsys, main):
@@ -118,6 +119,12 @@ def test_help_names_the_traceback_flag(capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.parse(Config, ["--help"])
     assert "--traceback" in capsys.readouterr().out
+
+
+def test_what_explains_a_choice_is_a_whole_sentence():
+    for name, kinds in choices(Config).items():
+        for kind, part in kinds.items():
+            assert part.__doc__.partition("\n")[0].endswith("."), (name, kind)
 
 
 @pytest.mark.slow

@@ -63,6 +63,15 @@ def test_no_two_stand_in_each_other_and_none_beside_the_table():
     assert (abs(np.bincount(poses.counts) - 75) < 30).all()
 
 
+@pytest.mark.usefixtures("eagerly")
+def test_solids_that_always_hide_each_other_are_refused(monkeypatch):
+    monkeypatch.setattr(table_top, "AT_ONCE", 2)
+    monkeypatch.setattr(table_top, "MOST_TRIES", 2)
+    monkeypatch.setattr(table_top.masks, "LEAST_SHOWN", 1.1)  # more than a solid that stands alone shows
+    with pytest.raises(ValueError, match="solid_counts=.1,., which hide each other in all of 4 scenes"):
+        table_top.scenes(TableTopSettings(canvas_size=16, solid_counts=(1,)), 5, 0)
+
+
 def test_what_is_told_draws_the_same_images_again(loaded):
     dataset = loaded["table_ware", "jittered"]
     split = dataset.splits["test"]

@@ -40,6 +40,7 @@ class DatasetBase:
     """Settings of a data set. Subclasses have a `kind` as their `dataset`, and load themselves."""
 
     places: ClassVar[set[str]] = {"cache_dir"}  # settings that say where, but not which images
+    drawn_with: ClassVar[str] = "glimpse"  # the kind of objects that a model of the images has
 
     dataset: str = ""
 
@@ -49,6 +50,9 @@ class DatasetBase:
     def of_digits(self) -> str:
         """Which digits the images are made of; "none" without any."""
         return "none"
+
+    def check_trainable(self) -> None:
+        """Raises ValueError if the images can be loaded, but no model can be trained on them."""
 
     def load(self) -> Dataset:
         """Reads the data set from the cache, or makes it.

@@ -21,11 +21,12 @@ class GridSettings(MultiMNISTSettings):
 
 def with_grid(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Every fifth row and column becomes at least 0.4; the first is one of five, equally likely."""
-
-    def lines(size):
-        first = random.integers(0, SPACING, (len(images), 1))
-        return (np.arange(size) - first) % SPACING == 0
-
-    rows, columns = lines(images.shape[1]), lines(images.shape[2])
-    on_line = rows[:, :, None, None] | columns[:, None, :, None]
+    on_line = grid_lines(*images.shape[:3], random)
     return np.where(on_line, np.maximum(images, np.uint8(GREY)), images)
+
+
+def grid_lines(num_images: int, height: int, width: int, random: np.random.Generator) -> np.ndarray:
+    """Which pixels lie in every fifth row or column, `(S, H, W, 1)`, from one of five on."""
+    first = (random.integers(0, SPACING, (num_images, 1)) for _ in range(2))
+    rows, columns = ((np.arange(s) - f) % SPACING == 0 for s, f in zip((height, width), first))
+    return rows[:, :, None, None] | columns[:, None, :, None]

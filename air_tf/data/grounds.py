@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from air_tf.data.grid import SPACING
+from air_tf.data.grid import grid_lines
 from air_tf.data.pictures import is_held_out
 from air_tf.image_files import read_picture
 from air_tf.memory import check_memory
@@ -43,12 +43,7 @@ def noise(shape: Shape, levels: Range, num_images: int, random: np.random.Genera
 
 def grid(shape: Shape, levels: Range, num_images: int, random: np.random.Generator) -> np.ndarray:
     """Every fifth row and column of the lighter end of the range, the rest of the darker."""
-
-    def lines(size):
-        first = random.integers(0, SPACING, (num_images, 1))
-        return (np.arange(size) - first) % SPACING == 0
-
-    on_line = lines(shape[0])[:, :, None, None] | lines(shape[1])[:, None, :, None]
+    on_line = grid_lines(num_images, *shape[:2], random)
     dark, light = _pixels(np.array(levels))
     return np.where(on_line, light, dark).repeat(shape[2], axis=-1)
 

@@ -1,4 +1,4 @@
-"""Small digits of two greys on black, as an AIR in PyTorch was trained on.
+"""Small digits in white on black, as an AIR in PyTorch was trained on.
 
 References:
     [1] Dittadi, multi-object-datasets. https://github.com/addtt/multi-object-datasets

@@ -1,7 +1,7 @@
 """Solids on a table, seen by a camera: like the 3D scenes of Eslami et al. 2016."""
 
 import functools
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -36,6 +36,8 @@ MOST_TRIES = 300  # to find a scene whose solids all show enough of themselves
 class TableTopSettings(GeneratedBase):
     """0 to 3 solids on a table, seen from above at an angle, in colour."""
 
+    drawn_with: ClassVar[str] = "rendered"
+
     dataset: kind("table_top") = "table_top"
 
     solids: Literal["solids", "table_ware"] = "solids"
@@ -61,6 +63,10 @@ class TableTopSettings(GeneratedBase):
         require(max(counts, default=0) > 0 and len({*counts}) == len(counts),
                 "solid_counts to be different numbers from 0 on, one of them above 0",
                 solid_counts=counts)  # fmt: skip
+
+    def check_trainable(self) -> None:
+        require(self.view == "fixed", "view fixed to train with: the renderer has one camera",
+                view=self.view)  # fmt: skip
 
     def load(self) -> Dataset:
         shape = (self.canvas_size, self.canvas_size, 3)
@@ -211,13 +217,13 @@ def scenes(how: TableTopSettings, num_images: int, seed) -> Split:
         pixels, left = whole.sum(axis=(2, 3)), (whole & owned).sum(axis=(2, 3))
         there = np.arange(pixels.shape[1]) < poses.counts[:, None]
         kept = (~there | ((left >= masks.LEAST_SHOWN * pixels) & (pixels > 0))).all(axis=1)
+        done.append(as_split(poses, image, shown)[kept])
         tries += 1
-        if not done and not kept.any() and tries == MOST_TRIES:
+        if tries == MOST_TRIES and not any(map(len, done)):
             raise ValueError(
                 f"Expected solids of which each shows a fifth of its pixels. Received: solid_counts="
                 f"{how.solid_counts}, which hide each other in all of {MOST_TRIES * AT_ONCE:,} scenes."
             )
-        done.append(as_split(poses, image, shown)[kept])
         bar.update(len(done[-1]))
     bar.close()
     fields = (np.concatenate([getattr(part, name) for part in done]) for name in Split.__annotations__)

@@ -208,10 +208,3 @@ def log_weights(unrolled: Unrolled) -> tuple[tf.Tensor, tf.Tensor]:
     counts = tf.reduce_sum(tf.math.cumprod(present, axis=-1), axis=-1)
     sampled = tf.gather(by_count - log_q_count, counts, batch_dims=1)
     return tf.reduce_logsumexp(by_count, axis=-1), sampled
-
-
-def log_mean_exp(values: tf.Tensor, axis: int) -> tf.Tensor:
-    """log of the mean of exp(values): the importance-weighted bound [2] of log weights."""
-    return tf.reduce_logsumexp(values, axis=axis) - tf.math.log(
-        tf.cast(tf.shape(values)[axis], values.dtype)
-    )

@@ -8,13 +8,13 @@ References:
 from typing import Annotated, Literal
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 from pydantic import Field
 
 from air_tf.estimators.base import Estimate, Estimator
 from air_tf.estimators.bounds import (
     Unrolled,
     enumerated_terms,
-    log_mean_exp,
     log_prefix_weights,
     prefix_sums,
 )
@@ -110,13 +110,15 @@ class Enumerate(Estimator):
         log_q = tf.reshape(tf.math.log_softmax(q_count.logits_parameter()), by_sample)
         if self.settings.count_bound == "elbo":
             of_sample = tf.reduce_sum(tf.exp(log_q) * (log_weights - log_q), axis=-1)
-            return log_mean_exp(of_sample, axis=1), log_mean_exp(log_weights, axis=1)
-        bound = log_mean_exp(tf.reduce_logsumexp(log_weights, axis=-1), axis=1)
+            return tfp.math.reduce_logmeanexp(of_sample, axis=1), tfp.math.reduce_logmeanexp(
+                log_weights, axis=1
+            )
+        bound = tfp.math.reduce_logmeanexp(tf.reduce_logsumexp(log_weights, axis=-1), axis=1)
         total = tf.reduce_logsumexp(log_weights, axis=(1, 2), keepdims=True)
         responsibilities = tf.stop_gradient(tf.exp(log_weights - total))
         fit = tf.reduce_sum(responsibilities * log_q, axis=(1, 2))
         # adds the gradient of the fit to the bound, and nothing to its value
-        return bound + fit - tf.stop_gradient(fit), log_mean_exp(log_weights, axis=1)
+        return bound + fit - tf.stop_gradient(fit), tfp.math.reduce_logmeanexp(log_weights, axis=1)
 
     def warm_start_weight(self, train_step) -> tf.Tensor:
         """m: 1 at step 0, 0 from `warm_start_steps` on."""

@@ -84,7 +84,7 @@ def logit(rho: float) -> float:
     return float(np.log(rho) - np.log1p(-rho))
 
 
-class RhoLogit(keras.optimizers.schedules.LearningRateSchedule):
+class RhoLogit:
     """The logit of rho at a training step, along a `RhoSchedule`.
 
     The logit keeps what a float32 probability cannot: 1 - 1e-15 is not 1.
@@ -113,13 +113,6 @@ class RhoLogit(keras.optimizers.schedules.LearningRateSchedule):
         if schedule.coordinate == "log_probability":
             return value - tf.math.log(-tf.math.expm1(value))
         return value
-
-    def get_config(self):
-        return dataclasses.asdict(self.schedule)
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(RhoSchedule(**config))
 
 
 def count_posterior(pres_logits: tf.Tensor) -> tfd.Categorical:

@@ -195,8 +195,10 @@ class TwoScales(Where):
 
 @settings
 class RotatedSettings(ScaleShiftSettings):
-    """One scale, and an angle: z_where = (scale, shift_x, shift_y, angle). A training step of the
-    benchmark takes about four times as long, because pixels are gathered one by one."""
+    """One scale, and an angle: z_where = (scale, shift_x, shift_y, angle).
+
+    Pixels are gathered one by one, so a training step of the benchmark takes about four times as long.
+    """
 
     where: kind("rotated") = "rotated"
 

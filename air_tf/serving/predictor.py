@@ -51,7 +51,7 @@ class Predictor:
 
         Args:
             counts: `(B,)`.
-            latents: as in a `Scene`, of glimpses `z_what (B, N, D)` and `z_where (B, N, 3)`.
+            latents: as in a `Scene`, of glimpses `z_what (B, N, D)` and `z_where (B, N, W)`.
         """
         return self._call_endpoint("decode", counts=counts, **latents)["images"]
 
