@@ -58,12 +58,19 @@ def infer_all(model: Predictor, split: Split) -> Scene:
     return Scene.joined(parts)
 
 
+def pixel_errors(scene: Scene, split: Split) -> np.ndarray:
+    """Mean squared error of each reconstruction's pixels, `(S,)`."""
+    parts = zip(_parts(split), _parts(scene.reconstructions))
+    return np.concatenate([metrics.pixel_mse(part.float_images(), recons) for part, recons in parts])
+
+
 def _progress_bar(description: str, images: int, show: bool) -> tqdm:
     return tqdm(total=images, desc=description, unit=" images", disable=not show, dynamic_ncols=True)
 
 
-def _parts(split: Split, size: int = BATCH_SIZE):
-    return (split[start : start + size] for start in range(0, len(split), size))
+def _parts(values, size: int = BATCH_SIZE):
+    """A split, or an array, in parts of this size."""
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def evaluate(model: AIR, split: Split, measure: Measure | None = None) -> Evaluation:
@@ -75,11 +82,7 @@ def evaluate(model: AIR, split: Split, measure: Measure | None = None) -> Evalua
         measure: further metrics of the scenes, of the data set's own (`Dataset.measure`).
     """
     scene = infer_all(model, split)
-    errors = [
-        metrics.pixel_mse(part.float_images(), scene.reconstructions[start : start + BATCH_SIZE])
-        for start, part in zip(range(0, len(split), BATCH_SIZE), _parts(split))
-    ]
-    results = {"pixel_mse": float(np.concatenate(errors).mean(dtype=np.float64))}
+    results = {"pixel_mse": float(pixel_errors(scene, split).mean(dtype=np.float64))}
     own = {} if measure is None else measure(scene, split)
     return Evaluation(scene, count_metrics(scene, split) | results | elbo_metrics(model, split) | own)
 
@@ -143,22 +146,20 @@ def evaluate_fully(
         segments: gives the true segments of a part of the split, `(S, H, W)`; None: there are none.
         show_progress: on the terminal.
     """
-    scenes, errors, aris = [], [], []
+    scenes, aris = [], []
     with _progress_bar("Evaluating", len(split), show_progress) as bar:
         for part in _parts(split):
-            images = part.float_images()
-            scene = model.infer(images).numpy()
+            scene = model.infer(part.float_images()).numpy()
             if segments is not None:
                 found = metrics.segments_of(np.asarray(model.layers_of(scene).masks))
                 aris.extend(metrics.foreground_ari(found, segments(part)))
-            errors.append(metrics.pixel_mse(images, scene.reconstructions))
             scenes.append(scene)
             bar.update(len(part))
     scene = Scene.joined(scenes)
     results = {
         **count_metrics(scene, split),
         **labelled_metrics(scene, split),
-        "pixel_mse": float(np.concatenate(errors).mean(dtype=np.float64)),
+        "pixel_mse": float(pixel_errors(scene, split).mean(dtype=np.float64)),
         "foreground_ari": float(np.mean(aris)) if aris else None,
     }
     if isinstance(model, AIR):

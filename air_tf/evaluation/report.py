@@ -15,9 +15,10 @@ from air_tf.air import AIR
 from air_tf.cli import table
 from air_tf.data.split import UNKNOWN, Split
 from air_tf.evaluation import metrics, plots
-from air_tf.evaluation.evaluate import Predictor, canvases
+from air_tf.evaluation.evaluate import canvases, pixel_errors
 from air_tf.evaluation.glimpses import SIDE, crops, glimpses_and_recons
 from air_tf.scene import Scene
+from air_tf.serving.predictor import Predictor
 
 SHOWN = 6  # images of a progress figure
 SAMPLE_COLUMNS = 8  # of samples from the prior
@@ -47,7 +48,7 @@ def make_figures(model: Predictor, scene: Scene, split: Split, history: list[dic
         history: evaluations while training, may be empty.
     """
     labelled = split.labelled()
-    errors = metrics.pixel_mse(split.float_images(), scene.reconstructions)
+    errors = pixel_errors(scene, split)
     wrong = np.flatnonzero(labelled & (scene.counts != split.counts))
     ranked = wrong if labelled.any() else np.arange(len(split))
     worst = ranked[np.argsort(-errors[ranked])][:SHOWN]

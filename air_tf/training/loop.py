@@ -17,13 +17,14 @@ from air_tf.air import AIR
 from air_tf.config import Config
 from air_tf.data.base import Dataset
 from air_tf.data.split import Split, check_batch_size
-from air_tf.evaluation import metrics, verdict
-from air_tf.evaluation.evaluate import evaluate, infer_all
+from air_tf.evaluation import verdict
+from air_tf.evaluation.evaluate import Evaluation, evaluate, pixel_errors
 from air_tf.evaluation.glimpses import glimpses_and_recons
 from air_tf.json_files import write_json
 from air_tf.model.where import ScaleShiftSettings
 from air_tf.parts import flat, replaced
 from air_tf.paths import expand, first_line, shown
+from air_tf.scene import Scene
 from air_tf.training import checkpoints, run_folder
 from air_tf.training.trainer import Trainer, is_chief, make_strategy
 
@@ -99,8 +100,11 @@ def train(config: Config) -> tuple[Path, dict]:
             raise OSError(
                 f"Training ended early: {reason}. --resume goes on from the last checkpoint of {folder}."
             ) from error
+        held_out = evaluations(trainer.model, dataset)
+        test = held_out.pop("test")
         results = {
-            **final_metrics(trainer.model, dataset),
+            **test.metrics,
+            **{name: evaluation.metrics for name, evaluation in held_out.items()},
             "steps": trainer.step,
             "seconds": float(trainer.seconds),
             "ms_per_step": ms_per_step,
@@ -109,8 +113,8 @@ def train(config: Config) -> tuple[Path, dict]:
             "digits": dataset.digits,
             "verdict": verdict.verdict(trainer.model, dataset.splits["test"]),
         }
-        rows = draw_samples(trainer.model, dataset.splits["test"])
-        behind = model.background.background != "none"
+        rows = draw_samples(trainer.model, dataset.splits["test"], test.scene)
+        behind = bool(test.scene.backgrounds.any())
         picture = drawing.samples_picture(rows, model.image_shape[1], behind)
         picture.save(folder / "samples.png")
         write_json(results, folder / "metrics.json")
@@ -230,7 +234,7 @@ def look(trainer: Trainer, dataset: Dataset, held_out: Split, step: int, folder:
     write_scalars("held_out", evaluation.metrics, step)
     record = {"step": step, "seconds": float(trainer.seconds), **evaluation.metrics}
     run_folder.append_history(record, folder)
-    rows = draw_samples(model, held_out)
+    rows = draw_samples(model, held_out, evaluation.scene)
     tf.summary.image("scenes", rows, step=step, max_outputs=SAMPLE_IMAGES)
     if dataset.picture is not None:
         from air_tf.evaluation import plots  # matplotlib takes its time
@@ -251,11 +255,10 @@ def collapse_at(trainer: Trainer, counts: np.ndarray, right: float | None, step:
     return f"Step {step:,}: {collapse}{passing if step < warm_start else ''}"
 
 
-def final_metrics(model: AIR, dataset: Dataset) -> dict:
-    """The metrics of `test`, and below their own names those of further held-out splits."""
+def evaluations(model: AIR, dataset: Dataset) -> dict[str, Evaluation]:
+    """What is measured on each held-out split, by its name."""
     held_out = {name: split for name, split in dataset.splits.items() if name != "train"}
-    results = {n: evaluate(model, split, dataset.measure).metrics for n, split in held_out.items()}
-    return results.pop("test") | results
+    return {name: evaluate(model, split, dataset.measure) for name, split in held_out.items()}
 
 
 def write_scalars(prefix: str, values: dict, step: int) -> None:
@@ -267,14 +270,14 @@ def write_scalars(prefix: str, values: dict, step: int) -> None:
             tf.summary.scalar(f"{prefix}/{name}", value, step=step)
 
 
-def draw_samples(model: AIR, split: Split) -> np.ndarray:
-    """Pictures of the scenes of the split's first images, at most one of them empty. Without labels they
-    are those of the first images, then those of the worst reconstructed."""
+def draw_samples(model: AIR, split: Split, scene: Scene) -> np.ndarray:
+    """Pictures of the scenes of the split's first images, at most one of them empty.
+
+    Without labels they are those of the first images, then those of the worst reconstructed.
+    """
     chosen = [*np.flatnonzero(split.counts == 0)[:1], *np.flatnonzero(split.counts)][:SAMPLE_IMAGES]
     if not split.labelled().any():
-        recons = infer_all(model, split).reconstructions
-        worst = np.argsort(-metrics.pixel_mse(split.float_images(), recons))
+        worst = np.argsort(-pixel_errors(scene, split))
         chosen = [*chosen[: SAMPLE_IMAGES // 2], *worst[: SAMPLE_IMAGES // 2]]
-    images = split[chosen].float_images()
-    scene = model.infer(images).numpy()
-    return drawing.scene_rows(images, scene, *glimpses_and_recons(images, model.layers_of(scene)))
+    images, seen = split[chosen].float_images(), scene.part(np.array(chosen))
+    return drawing.scene_rows(images, seen, *glimpses_and_recons(images, model.layers_of(seen)))
