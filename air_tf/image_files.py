@@ -22,7 +22,7 @@ LONGEST = 65_535  # pixels of a picture's longer side, the most that a JPEG can 
 
 LIGHTEST = 240  # level of a ground that leaves room for lighter objects
 MOSTLY = 0.8  # of what stands out has to have the other polarity for a picture to be turned
-ORIENTATION = 0x0112  # in EXIF: from 5 on, height and width change places
+ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # in EXIF; of these, height and width change places
 LARGEST_SENT = 1024  # pixels: a model sees far less
 BAND = 4_000_000  # pixels that are converted at a time
 BYTES_A_PIXEL = 10  # of memory: four in Pillow, three as an array, and what decoding needs
@@ -115,7 +115,9 @@ def _pillow_takes(largest: int) -> Iterator[None]:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Height and width of a PNG or JPEG file as it is looked at, in pixels, without decoding it.
+    """Height and width of a PNG or JPEG file as it is looked at, in pixels.
+
+    Only an orientation that a PNG has behind its pixels would need them decoded, and is not looked for.
 
     Raises:
         ValueError: it cannot be read, or is no PNG or JPEG.
@@ -125,7 +127,8 @@ def picture_size(path: Path) -> tuple[int, int]:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             with Image.open(path, formats=("PNG", "JPEG")) as picture:
                 width, height = picture.size
-                on_its_side = picture.getexif().get(ORIENTATION, 1) >= 5
+                # PngImageFile.getexif would decode the pixels to see what follows them
+                on_its_side = Image.Image.getexif(picture).get(ORIENTATION) in ON_ITS_SIDE
     except Exception as error:  # of many kinds, on broken files
         raise ValueError(
             f"Expected a PNG or JPEG picture. Received: {shown(path)}: {shown(error)}"
@@ -163,7 +166,8 @@ def as_array(picture: Image.Image, channels: int) -> np.ndarray:
 
 def _band_as_array(picture: Image.Image, channels: int) -> np.ndarray:
     if picture.mode.startswith("I"):  # 16 bits a pixel
-        picture = Image.fromarray(np.uint8(np.asarray(picture, np.uint32) >> 8))
+        levels, clear = np.asarray(picture, np.uint32), picture.info.get("transparency")
+        picture = Image.fromarray(np.where(levels == clear, 255, levels >> 8).astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

@@ -92,12 +92,14 @@ def save(model: "AIR", folder: str | Path) -> None:
     """Writes the model as a preset; an earlier preset in the folder is replaced.
 
     Raises:
-        ValueError: the folder is a file.
+        ValueError: the folder is a file, or holds a config.json of something else, a run say.
         OSError: it cannot be written; an earlier preset stays as it was.
     """
     folder = expand(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"Expected a folder for a preset. Received: {shown(folder)}, which is a file.")
+    if (folder / CONFIG).exists():
+        read_json(folder / CONFIG, PresetRecord, "the config of an earlier preset, to be replaced,")
     folder.mkdir(parents=True, exist_ok=True)
     metadata = {
         "keras_version": keras.version(),

@@ -13,6 +13,7 @@ References:
 
 import dataclasses
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -98,9 +99,10 @@ def main() -> int | None:
     halves.mkdir()
     for name, half in zip(HALVES, np.split(photograph, 2, axis=1)):
         Image.fromarray(half).save(halves / name)
-    places = f"--images {halves} --runs-dir {config.out} --name run --cache-dir {config.out / 'cache'}"
-    flags = f"{FLAGS} {places} --steps {config.steps} --seed {config.seed} {config.flags}"
-    folder, _ = train(cli.parse_run(flags.split()))
+    places = ["--images", halves, "--runs-dir", config.out, "--name", "run"]
+    places += ["--cache-dir", config.out / "cache"]
+    flags = f"{FLAGS} --steps {config.steps} --seed {config.seed}".split() + shlex.split(config.flags)
+    folder, _ = train(cli.parse_run([*flags, *map(str, places)]))
     result = config.out / "counted"
     whole_in_tiles = PredictConfig(
         images=(str(whole),), model=str(folder), out=str(result), tiles=CROP, tile_nested=NESTED,

@@ -134,8 +134,13 @@ def test_what_cannot_be_is_refused(folder, settings):
 def test_a_broken_picture_is_left_out(folder, settings, capsys):
     draw(folder, [(80, 90), (80, 80), (90, 90)])
     (folder / "bad.png").write_text("no picture")
-    assert settings.load().splits["train"].boxed().all()
-    assert len(re.findall(r"bad\.png.*left out", capsys.readouterr().err)) == 1
+    whole = (folder / "0.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])  # its header is good
+    splits = settings.load().splits
+    assert splits["train"].boxed().all()
+    assert [len(splits[name]) for name in ("train", "test")] == [60, 20]  # the others have its share
+    printed = capsys.readouterr().err
+    assert [len(re.findall(rf"{name}\.png.*left out", printed)) for name in ("bad", "cut")] == [1, 1]
 
 
 def test_a_picture_with_a_count_that_its_boxes_lack_has_crops_without_one(folder, settings):

@@ -47,6 +47,16 @@ def test_exif_orientation_is_followed(orientation, turn):
     np.testing.assert_array_equal(turned, np.rot90(COLOURS, turn))
 
 
+@pytest.mark.parametrize("orientation", [0, 1, 3, 6, 8, 9])
+def test_sizes_are_those_of_the_picture_as_it_is_looked_at(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for kind in ("png", "jpeg"):
+        Image.fromarray(COLOURS).save(tmp_path / f"picture.{kind}", exif=exif)
+        read = read_picture(tmp_path / f"picture.{kind}")
+        assert image_files.picture_size(tmp_path / f"picture.{kind}") == read.shape[:2]
+
+
 def test_what_is_transparent_is_white():
     alpha = np.zeros((5, 7, 1), np.uint8)
     alpha[:2] = 255
@@ -59,6 +69,8 @@ def test_sixteen_bits_keep_the_higher_eight():
     levels = np.arange(0, 65536, 4096, np.uint16).reshape(4, 4)
     pixels = read_picture(file_of(Image.fromarray(levels)), channels=1)
     np.testing.assert_array_equal(pixels[..., 0], levels >> 8)
+    clear = read_picture(file_of(Image.fromarray(levels), transparency=4096), channels=1)
+    np.testing.assert_array_equal(clear[..., 0], np.where(levels == 4096, 255, levels >> 8))
 
 
 def test_palettes_and_cmyk_become_colours():

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -35,16 +36,27 @@ def test_a_learned_scale_begins_at_the_first_one_and_grows_towards_the_error():
             assert gradient.shape == shape
             np.testing.assert_array_equal(np.sign(np.round(gradient, 3)), np.full(shape, sign))
     likelihood.log_ratio.assign([-100.0, 0.0, 1.0])
+    optimizer = keras.optimizers.SGD(0.0)
+    optimizer.apply([tf.ones(3)], likelihood.trainable_variables)
     expected = [0.3 * LEAST_SCALE, 0.3, 0.3 * np.e]
     np.testing.assert_allclose(likelihood.pixel_scale, expected, rtol=1e-6)
+    with tf.GradientTape() as tape:
+        scale = likelihood.pixel_scale
+    (gradient,) = tape.gradient(scale, likelihood.trainable_variables)
+    assert (gradient.numpy() > 0).all()  # it can grow again
 
 
 def test_bernoulli_equals_numpy_and_is_finite_on_any_canvas():
     x = random.integers(0, 2, (5, 4, 3, 1)).astype(np.float32)
     canvas = random.random((5, 4, 3, 1)).astype(np.float32) * 1.5
     canvas[0] = 0.0
-    p = np.clip(canvas.astype(np.float64), MARGIN, 1 - MARGIN)
+    p = np.minimum(MARGIN + (1 - 2 * MARGIN) * canvas.astype(np.float64), 1 - MARGIN)
     expected = (xlogy(x, p) + xlog1py(1 - x, -p)).sum(axis=(1, 2, 3))
+    with tf.GradientTape() as tape:
+        black = tf.zeros_like(canvas)
+        tape.watch(black)
+        of_white = BernoulliSettings().make(1).log_prob(tf.ones_like(x), black)
+    assert (tape.gradient(of_white, black).numpy() > 0).all()  # white that is missed can be found
     np.testing.assert_allclose(BernoulliSettings().make(1).log_prob(x, canvas), expected, rtol=1e-4)
 
 

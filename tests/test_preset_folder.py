@@ -51,6 +51,10 @@ def test_an_earlier_preset_is_replaced_and_other_files_stay(small_config, preset
         ValueError, match="Expected a folder for a preset. Received: .*, which is a file"
     ):
         other.save_to_preset(preset / "mine.txt")
+    (preset / "config.json").write_text('{"data": {}}')  # a run's, say
+    with pytest.raises(ValueError, match="Expected the config of an earlier preset, to be replaced"):
+        other.save_to_preset(preset)
+    assert (preset / "config.json").read_text() == '{"data": {}}'
 
 
 def test_the_preset_in_the_package_is_the_pretrained_model(small_images):

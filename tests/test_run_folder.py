@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
@@ -48,6 +49,10 @@ def test_runs_are_numbered_and_the_newest_is_resumed(config, tmp_path):
         "multi_mnist-embedded-seed0-2",
     ]
     assert reopen(changed(config, "run", resume=True)) == folders[10]
+    shutil.rmtree(folders[0])
+    folders.append(begin(config))
+    assert folders[11].name.endswith("-12")  # fills no gap, so that it is the one to go on with
+    assert reopen(changed(config, "run", resume=True)) == folders[11]
 
 
 def test_a_taken_name_is_refused(config):

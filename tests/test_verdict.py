@@ -1,5 +1,7 @@
 """Sentences about models of which it is known what is wrong."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -29,7 +31,9 @@ class Known:
             mask[:count, 6, 6] = 0.8  # a speck
             mask[:number, 2:5, 3:6] = 0.8
         boxes = np.zeros((len(counts), 3, 4), np.float32)
-        self.scene = Scene(counts, None, boxes, boxes, None, images, background, {})
+        probs, scores = np.zeros((len(counts), 4)), np.zeros((len(counts), 3))
+        self.scene = Scene(counts, probs, boxes, boxes, scores, images, background, {})
+        self.endpoints, self.image_shape = SimpleNamespace(max_objects=3), images.shape[1:]
         self.layers = Layers(None, masks, None)
 
     def infer(self, images):

@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import os
+from pathlib import Path
 
 from air_tf import cli
 from air_tf.folders import writing
@@ -23,7 +25,10 @@ def main(config: PredictConfig) -> int:
             f"Received: {len(config.images)} files, batch_size={config.batch_size}."
         )
     check(config.tiles, config.tile_overlap, config.tile_nested)
-    paths = list(dict.fromkeys(itertools.chain.from_iterable(map(find_pictures, config.images))))
+    by_file: dict[str, Path] = {}  # one with several names is counted once, under the first
+    for path in itertools.chain.from_iterable(map(find_pictures, config.images)):
+        by_file.setdefault(os.path.realpath(path), path)
+    paths = list(by_file.values())
     out = expand(config.out)
     with writing(out, "air predict") as folder:
         if inside := [path for path in paths if path.resolve().is_relative_to(out.resolve())]:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from air_tf.data.labels import read_labels
 from air_tf.data.pictures import is_held_out, within_image
 from air_tf.data.split import UNKNOWN, Split
-from air_tf.image_files import picture_size, read_picture
+from air_tf.image_files import read_picture
 from air_tf.paths import shown
 from air_tf.preparation import Preparation, Shape, fit
 
@@ -104,7 +104,7 @@ def sizes_of(paths: list[Path], side: int) -> dict[Path, Size]:
     sizes = {}
     for path in tqdm(paths, "Looking at sizes", unit=" pictures", leave=False, delay=BAR_AFTER):
         try:
-            sizes[path] = picture_size(path)
+            sizes[path] = read_picture(path, 1).shape[:2]  # its header may be all that is whole
         except ValueError as error:
             tqdm.write(f"{error}: left out.", file=sys.stderr)
     if not sizes:

@@ -5,6 +5,7 @@ References:
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,7 +22,8 @@ from air_tf.scene import Scene
 from air_tf.serving.predictor import Predictor
 
 Measure = Callable[[Scene, Split], dict]
-BATCH_SIZE = 500  # images at a time: about 100 MB of canvases
+BATCH_SIZE = 500  # images at a time, or fewer if they are large or hold many objects
+CANVASES = 2**26  # numbers of their canvases, at most
 CHUNK = 20, 50  # images and samples at a time of an importance-weighted bound
 BOUND_REPLICA = -2  # stands for a replica in the seeds of noise: none of training's nor of the ELBO's
 
@@ -54,8 +56,13 @@ def check_images_fit(model: Predictor, dataset: Dataset, split: Split) -> None:
 
 def infer_all(model: Predictor, split: Split) -> Scene:
     """The split's scenes, at the posterior means, as arrays."""
-    parts = [model.infer(part.float_images()) for part in _parts(split)]
-    return Scene.joined(parts)
+    return Scene.joined([model.infer(part.float_images()) for part in _parts(split, at_once(model))])
+
+
+def at_once(model: Predictor) -> int:
+    """How many images to infer, or scenes to draw, at a time."""
+    of_image = (1 + model.endpoints.max_objects) * math.prod(model.image_shape)
+    return int(np.clip(CANVASES // of_image, 1, BATCH_SIZE))
 
 
 def pixel_errors(scene: Scene, split: Split) -> np.ndarray:
@@ -113,7 +120,7 @@ def count_metrics(scene: Scene, split: Split) -> dict:
 
 def elbo_metrics(model: AIR, split: Split) -> dict[str, float]:
     """The ELBO with the count summed out, and its parts: means over the images, nats."""
-    size = max(1, BATCH_SIZE // (1 + model.config.images_of_classes()))
+    size = max(1, at_once(model) // (1 + model.config.images_of_classes()))
     starts = range(0, len(split), size)
     terms = [
         model.elbo(part.float_images(), seed=start) for start, part in zip(starts, _parts(split, size))
@@ -148,7 +155,7 @@ def evaluate_fully(
     """
     scenes, aris = [], []
     with _progress_bar("Evaluating", len(split), show_progress) as bar:
-        for part in _parts(split):
+        for part in _parts(split, at_once(model)):
             scene = model.infer(part.float_images()).numpy()
             if segments is not None:
                 found = metrics.segments_of(np.asarray(model.layers_of(scene).masks))

@@ -6,6 +6,7 @@ import numpy as np
 
 from air_tf.data.split import Split
 from air_tf.evaluation import metrics
+from air_tf.evaluation.evaluate import at_once, infer_all
 from air_tf.scene import Scene
 from air_tf.serving.predictor import Predictor
 
@@ -43,7 +44,7 @@ def verdict(model: Predictor, split: Split) -> list[str]:
 def find(model: Predictor, split: Split) -> Findings:
     """Looks at what a model makes of the first images of a split."""
     part = split[:LOOKED_AT]
-    images, scene = part.float_images(), model.infer(part.float_images()).numpy()
+    images, scene = part.float_images(), infer_all(model, part)
     labelled = part.labelled()
     counts, drawn = scene.counts, visible(model, scene)
     right = [
@@ -70,7 +71,9 @@ def visible(model: Predictor, scene: Scene) -> np.ndarray:
 
     Those that are faint, or of which others hide nearly all, do not.
     """
-    masks = np.asarray(model.layers_of(scene).masks)
+    size = at_once(model)
+    parts = (scene.part(slice(start, start + size)) for start in range(0, len(scene.counts), size))
+    masks = np.concatenate([model.layers_of(each).masks for each in parts])
     brightest = masks.max(axis=(-2, -1))
     seen = brightest > VISIBLE
     if not seen.any():

@@ -66,7 +66,9 @@ class Normal(Likelihood):
         self.settings, self.log_ratio = settings, None
         if settings.pixel_scales != "fixed":
             shape = (channels,) if settings.pixel_scales == "per_channel" else ()
-            self.log_ratio = self.add_weight(shape=shape, initializer="zeros", name="log_ratio")
+            self.log_ratio = self.add_weight(
+                shape=shape, initializer="zeros", name="log_ratio", constraint=_above_least
+            )
         self.built = True
 
     @property
@@ -74,11 +76,16 @@ class Normal(Likelihood):
         """The standard deviation, in units of full brightness: a number, or one for each channel."""
         if self.log_ratio is None:
             return self.settings.pixel_scale
-        return self.settings.pixel_scale * tf.exp(tf.maximum(self.log_ratio, np.log(LEAST_SCALE)))
+        return self.settings.pixel_scale * tf.exp(self.log_ratio)
 
     def log_prob(self, x, canvas):
         p_x = tfd.Independent(tfd.Normal(canvas, self.pixel_scale), reinterpreted_batch_ndims=3)
         return p_x.log_prob(x)
+
+
+def _above_least(log_ratio: tf.Tensor) -> tf.Tensor:
+    """The optimizer's constraint. Within the likelihood, a scale at the limit would have no gradient."""
+    return tf.maximum(log_ratio, np.log(LEAST_SCALE))
 
 
 @settings
@@ -94,9 +101,9 @@ class BernoulliSettings:
 class Bernoulli(Likelihood):
     """Pixels are independent, log p(x | canvas) = x log(canvas) + (1 - x) log(1 - canvas).
 
-    The canvas is kept within [MARGIN, 1 - MARGIN]: objects that add up may be brighter than white, and
-    black that is certain would make one grey pixel infinitely improbable. For grey pixels, which are no
-    events of this distribution, it is the cross entropy.
+    The canvas is mapped to [MARGIN, 1 - MARGIN], since black that is certain would make one grey pixel
+    infinitely improbable, and cut there, since objects that add up may be brighter than white. For grey
+    pixels, which are no events of this distribution, it is the cross entropy.
     """
 
     def __init__(self, **kwargs):
@@ -104,7 +111,7 @@ class Bernoulli(Likelihood):
         self.built = True
 
     def log_prob(self, x, canvas):
-        canvas = tf.clip_by_value(canvas, MARGIN, 1.0 - MARGIN)
+        canvas = tf.minimum(MARGIN + (1.0 - 2.0 * MARGIN) * canvas, 1.0 - MARGIN)
         return tfd.Independent(tfd.Bernoulli(probs=canvas), reinterpreted_batch_ndims=3).log_prob(x)
 
 

@@ -14,7 +14,7 @@ from air_tf.paths import shown
 from air_tf.validation import parse_json
 
 LONGEST_NAME = 255  # bytes of a file's name
-QUOTED_STARTS = tuple("=+-@\t\r\n'")  # of text, in a table: spreadsheets compute what follows
+QUOTED_STARTS = tuple("=+-@'")  # of text, in a table: spreadsheets compute what follows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ def write_tables(progress: Path, folder: Path) -> None:
 
 def no_formula(text: str) -> str:
     """Text that no spreadsheet takes for a formula: what looks like one, or starts with ', gets a '."""
-    return f"'{text}" if text.startswith(QUOTED_STARTS) else text
+    return f"'{text}" if text[:1].isspace() or text.startswith(QUOTED_STARTS) else text
 
 
 def write_list(values: Iterable[dict], file) -> None:

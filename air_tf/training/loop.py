@@ -34,6 +34,9 @@ SAMPLE_IMAGES = 12  # shown in samples.png and TensorBoard
 class Stopped(Exception):
     """A signal asked to stop; what was reached is saved. `args` are (message, signal number)."""
 
+    def __str__(self):
+        return self.args[0]
+
 
 @contextlib.contextmanager
 def stop_signals():
@@ -130,7 +133,8 @@ def source_model(config: Config) -> AIR | None:
     place, resume = config.training.init_from, config.run.resume
     if not place or (resume and checkpoints.steps(run_folder.folder_to_resume(config))):
         return None
-    is_run = expand(place).is_dir() and not preset_folder.is_preset(expand(place))
+    is_preset = place in preset_folder.BUILT_IN or preset_folder.is_preset(expand(place))
+    is_run = expand(place).is_dir() and not is_preset
     source = run_folder.load_model(place) if is_run else AIR.from_preset(place)
     ours, theirs = (
         "{} x {} pixels with {} channels".format(*m.image_shape) for m in (config.model, source)

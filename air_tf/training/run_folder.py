@@ -83,11 +83,13 @@ def opened(config: Config, fingerprint: str) -> Iterator[Path]:
         held = _lock(folder)
     else:
         folder, held = _hold_new(config)
-    with held:
+    try:
         if config.run.resume:
             check_same_config(config, fingerprint, folder)
             checkpoints.remove_unfinished(folder)
         yield folder
+    finally:
+        held.release()
 
 
 def _hold_new(config: Config) -> tuple[Path, filelock.BaseFileLock]:
@@ -95,7 +97,9 @@ def _hold_new(config: Config) -> tuple[Path, filelock.BaseFileLock]:
     name, runs_dir = config.run.name, expand(config.run.runs_dir)
     runs_dir.mkdir(parents=True, exist_ok=True)
     base = base_name(config)
-    for candidate in [name] if name else (f"{base}-{i}" if i > 1 else base for i in itertools.count(1)):
+    after = max((number for number, _ in _begun(runs_dir, base)), default=0)
+    numbers = itertools.count(after + 1)
+    for candidate in [name] if name else (f"{base}-{i}" if i > 1 else base for i in numbers):
         folder = runs_dir / candidate
         with contextlib.suppress(FileExistsError):  # a file
             folder.mkdir(exist_ok=True)
@@ -156,10 +160,15 @@ def folder_to_resume(config: Config) -> Path:
 
 def _newest(runs_dir: Path, base: str) -> Path:
     """The run with this name, or the last numbered one."""
+    _, name = max(_begun(runs_dir, base), default=(1, base))
+    return runs_dir / name
+
+
+def _begun(runs_dir: Path, base: str) -> list[tuple[int, str]]:
+    """The numbers and names of the runs with this name that have begun."""
     numbered = re.compile(re.escape(base) + r"(?:-([0-9]{1,9}))?")
     names = (path.parent.name for path in runs_dir.glob(f"*/{CONFIG}"))
-    matches = [match for name in names if (match := numbered.fullmatch(name))]
-    return runs_dir / max(matches, key=lambda m: int(m[1] or 1), default=[base])[0]
+    return [(int(match[1] or 1), name) for name in names if (match := numbered.fullmatch(name))]
 
 
 def _lock(folder: Path) -> filelock.BaseFileLock:
