@@ -148,7 +148,8 @@ def peek(arguments: list[str] | None, *flags: str) -> list[str]:
     """The values of flags on which the defaults of others depend; "" of those not given."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for flag in flags:
-        parser.add_argument(flag, default="", nargs="?", const="")
+        names = {flag, "--" + flag[2:].replace("-", "_")}  # tyro takes both
+        parser.add_argument(*names, dest=flag, default="", nargs="?", const="")
     return list(vars(parser.parse_known_args(arguments)[0]).values())
 
 

@@ -1,4 +1,4 @@
-"""Whether a background swallows the objects: its capacity, how it begins, and the objects' warm start.
+"""Whether a background swallows the objects: its capacity, and the objects' warm start.
 
     python -m experiments.backgrounds
     python -m experiments.backgrounds --quick

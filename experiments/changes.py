@@ -37,7 +37,7 @@ SMALL_CELLS = [
 PLAIN = "--attention-gain 0 --pixel-scale 0.3"  # as where objects are not small
 CHANGES = {  # the flags that are added to those of a cell
     **dict.fromkeys(SMALL_CELLS, (PLAIN,)),
-    "digits-small-gradient-over": (PLAIN, "--pixel-scale 0.3"),
+    "digits-small-gradient-over": (PLAIN, "--pixel-scale 0.3", "--shift-prior 0 1.7"),
     "digits-small-noise-over": (PLAIN, "--pixel-scale 0.3"),
     "grid": ("--steps 8000", "--pixel-scale 0.2", "--hidden-units 500 --rho 0.0001"),
     "digits-large-black-add": ("--attention-gain 3 --pixel-scale 0.2",),

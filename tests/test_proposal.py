@@ -146,8 +146,9 @@ def test_flags_come_before_what_is_proposed(folder, capsys):
     chosen = flat(cli.parse_run([*flags, "--invert", "no", "--max-objects=2", "--background", "vae"]))
     assert (chosen["invert"], chosen["max_objects"], chosen["ground"]) == ("no", 2, "keep")
     assert chosen["background"] == "vae" and chosen["composition"] == "over"
-    chosen = flat(cli.parse_run([*flags, "--scale-prior", "4", "0.5"]))
-    assert chosen["scale_prior"] == (4.0, 0.5) and chosen["object_size"] == 0
+    for name in "--scale-prior", "--scale_prior":
+        chosen = flat(cli.parse_run([*flags, name, "4", "0.5"]))
+        assert chosen["scale_prior"] == (4.0, 0.5) and chosen["object_size"] == 0
 
 
 def test_a_preset_is_kept_and_its_images_are_still_looked_at(folder):
