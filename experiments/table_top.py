@@ -30,8 +30,8 @@ from air_tf.data.split import Split
 from air_tf.data.table_top import Poses
 from air_tf.evaluation.evaluate import evaluate_fully
 from air_tf.evaluation.metrics import pixel_mse
-from air_tf.evaluation.poses import pose_metrics
 from air_tf.parts import replaced
+from air_tf.rendering.poses import pose_metrics
 from air_tf.training.run_folder import load_model, read_config
 from experiments.records import Records
 from experiments.runs import Job, Run, SeedArguments, in_time, parse, records_of

@@ -16,8 +16,8 @@ from air_tf.config import Config
 from air_tf.data.base import Dataset
 from air_tf.data.split import Split
 from air_tf.data.table_top import Poses
-from air_tf.evaluation.poses import Placed
 from air_tf.rendering import analytic
+from air_tf.rendering.poses import Placed
 from air_tf.rendering.renderer import Renderer
 
 LABELLED = 10_000  # images whose labels the supervised network is given

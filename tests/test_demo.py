@@ -22,7 +22,8 @@ from air_tf.commands.demo import DemoConfig, listening, main
 from air_tf.demo import guard, look
 from air_tf.demo.look import Demo, read_sent
 from air_tf.demo.page import guarded_app
-from air_tf.image_files import as_png, turned_for
+from air_tf.image_files import as_png
+from air_tf.polarity import turned_for
 from air_tf.serving.remote import RemoteModel
 from air_tf.serving.served import PRETRAINED
 from tests.page import (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from air_tf.evaluation.poses import Placed, matched, pose_metrics
+from air_tf.rendering.poses import Placed, matched, pose_metrics
 from air_tf.rendering.solids import SETS
 
 SOLIDS = SETS["solids"]  # a cube, a ball and a can

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from air_tf.data.split import Split
 from air_tf.data.table_top import UNIT, Poses
-from air_tf.evaluation.poses import pose_metrics
 from air_tf.rendering import AnalyticSettings, analytic
+from air_tf.rendering.poses import pose_metrics
 from experiments.table_top_baselines import optimised
 from tests.conftest import run_eagerly
 from tests.test_experiments import quickly

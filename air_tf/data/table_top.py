@@ -13,12 +13,12 @@ from air_tf.data import masks
 from air_tf.data.base import Dataset, GeneratedBase
 from air_tf.data.cache import BAR_AFTER, fingerprint
 from air_tf.data.split import COPIES, Split
-from air_tf.evaluation.poses import Placed, pose_metrics
 from air_tf.memory import check_memory
 from air_tf.model.composition import Layer, Nearest
 from air_tf.parts import kind
 from air_tf.rendering import analytic
 from air_tf.rendering.camera import Camera
+from air_tf.rendering.poses import Placed, pose_metrics
 from air_tf.rendering.solids import SETS, Solid
 from air_tf.scene import Scene
 from air_tf.validation import Images, ModelSide, require, settings

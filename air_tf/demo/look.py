@@ -16,7 +16,8 @@ from air_tf.data.multi_mnist import MultiDigitRecipe, compose
 from air_tf.demo.table import Table
 from air_tf.evaluation.evaluate import Predictor, canvases
 from air_tf.evaluation.glimpses import SIDE, glimpses_and_recons
-from air_tf.image_files import LARGEST_SENT, as_array, as_png, shrunk, turned_for
+from air_tf.image_files import LARGEST_SENT, as_array, as_png, shrunk
+from air_tf.polarity import turned_for
 
 CANVAS = 400  # pixels, the side of the drawing
 SHOWN_HEIGHT = 150  # pixels

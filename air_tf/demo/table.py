@@ -8,8 +8,8 @@ from PIL import Image
 
 from air_tf.data.table_top import LEAST_APART, Poses, as_split, inferred, least_distance, rendered
 from air_tf.evaluation.plots import as_array
-from air_tf.evaluation.poses import Placed, matched
 from air_tf.evaluation.table_views import views
+from air_tf.rendering.poses import Placed, matched
 from air_tf.rendering.solids import SETS
 
 NOTHING = -1  # the class of a place where nothing stands

@@ -25,9 +25,10 @@ import air_tf
 from air_tf import drawing
 from air_tf.air import AIR
 from air_tf.folders import PROGRESS, RESULT
-from air_tf.image_files import as_png, hides_from, read_picture, shrunk
+from air_tf.image_files import as_png, read_picture, shrunk
 from air_tf.json_files import json_text
 from air_tf.paths import as_text, shown
+from air_tf.polarity import hides_from
 from air_tf.prediction.tables import Prediction, parsed, picture_name, write_tables
 from air_tf.prediction.tiled import Tiling, see_tiled
 
