@@ -28,7 +28,7 @@ from air_tf.memory import check_model_fits
 from air_tf.parts import flat, owners
 from air_tf.prediction.tables import Prediction, parsed
 from air_tf.serving.export import export
-from air_tf.training.run_folder import RunRecord, read_config, read_history
+from air_tf.training.run_record import RunRecord, read_config, read_history
 from air_tf.training.trainer import names_workers
 from air_tf.validation import parse_json
 from benchmarks.fuzz_inputs import (

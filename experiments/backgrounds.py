@@ -19,7 +19,7 @@ import numpy as np
 
 from air_tf import cli
 from air_tf.evaluation.evaluate import evaluate_fully
-from air_tf.training.run_folder import load_model
+from air_tf.training.run_record import load_model
 from experiments.records import Records
 from experiments.robustness import cells_by_name
 from experiments.runs import QUICK, Job, Run, SeedArguments, carry_out, parse

@@ -35,16 +35,25 @@ SMALL_CELLS = [
     "shapes-small-black-add",
 ]
 PLAIN = "--attention-gain 0 --pixel-scale 0.3"  # as where objects are not small
+FINER = "--background-resolution 12 --background-size 32"
 CHANGES = {  # the flags that are added to those of a cell
     **dict.fromkeys(SMALL_CELLS, (PLAIN,)),
     "digits-small-gradient-over": (PLAIN, "--pixel-scale 0.3", "--shift-prior 0 1.7"),
-    "digits-small-noise-over": (PLAIN, "--pixel-scale 0.3"),
+    "digits-small-noise-over": (PLAIN, "--pixel-scale 0.3", "--shift-prior 0 1.7"),
+    "digits-small-grid-over": (PLAIN, "--shift-prior 0 2.34"),
+    "digits-small-photographs-over": (
+        PLAIN,
+        f"--shift-prior 0 2.34 {FINER}",
+    ),
     "grid": ("--steps 8000", "--pixel-scale 0.2", "--hidden-units 500 --rho 0.0001"),
     "digits-large-black-add": ("--attention-gain 3 --pixel-scale 0.2",),
     "shapes-small-photographs-over": (
         PLAIN,
         "--attention-gain 0 --pixel-scale 0.6",
-        "--attention-gain 0 --pixel-scale 0.3 --background-resolution 12 --background-size 32",
+        f"--attention-gain 0 --pixel-scale 0.3 {FINER}",
+        f"--attention-gain 0 --pixel-scale 0.4 {FINER} --rho 0.0001",
+        "--attention-gain 0 --pixel-scale 0.3 --background-resolution 16 --background-size 64",
+        f"--attention-gain 3 --pixel-scale 0.5 {FINER} --rho 0.0001",
     ),
     "digits-large-gradient-over": (
         "--attention-gain 3",
@@ -70,10 +79,11 @@ CHANGES = {  # the flags that are added to those of a cell
     "digits-large-photographs-over": (
         "--attention-gain 3",
         "--pixel-scale 0.2",
-        "--background-resolution 12 --background-size 32",
+        FINER,
         "--steps 5000",
     ),
     "sprites": ("--steps 3000",),
+    "many": ("--attention-gain 3 --pixel-scale 0.2 --shift-prior 0 4.4",),
     "turned-ink": ("--attention-gain 3", "--pixel-scale 0.2", "--steps 5000"),
     "turned-any": (
         "--count-bound elbo",

@@ -28,7 +28,7 @@ from air_tf import cli
 from air_tf.data.multi_mnist import MultiMNISTSettings
 from air_tf.data.split import Split
 from air_tf.evaluation.evaluate import evaluate, importance_bounds
-from air_tf.training.run_folder import load_model, read_history
+from air_tf.training.run_record import load_model, read_history
 from air_tf.training.trainer import Trainer
 from experiments import runs
 from experiments.estimators_table import IMPORTANCE_SAMPLES, LEVELS, RHO, write_results

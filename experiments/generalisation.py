@@ -23,7 +23,7 @@ from air_tf.data.multi_mnist import MultiMNISTSettings
 from air_tf.data.split import Split
 from air_tf.evaluation import report
 from air_tf.evaluation.evaluate import infer_all
-from air_tf.training.run_folder import load_model
+from air_tf.training.run_record import load_model
 from experiments.digits import apart, held_out_digits
 from experiments.records import Records
 from experiments.runs import Job, SeedArguments, carry_out, parse, run_on_digits

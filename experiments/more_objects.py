@@ -25,7 +25,7 @@ from air_tf import cli
 from air_tf.evaluation import report
 from air_tf.evaluation.evaluate import infer_all
 from air_tf.presets import PRESETS
-from air_tf.training.run_folder import load_model
+from air_tf.training.run_record import load_model
 from experiments.digits import held_out_digits
 from experiments.records import Records
 from experiments.runs import ROOT, Job, Run, SeedArguments, in_time, parse, records_of, run_on_digits

@@ -25,7 +25,7 @@ from air_tf.data.split import Split
 from air_tf.evaluation import report
 from air_tf.evaluation.evaluate import infer_all
 from air_tf.presets import OMNIGLOT
-from air_tf.training.run_folder import load_model
+from air_tf.training.run_record import load_model
 from experiments.records import Records
 from experiments.runs import QUICK_MODEL, Job, Run, SeedArguments, carry_out, parse
 from experiments.tables import column, markdown, run_columns, save, spread, write

@@ -29,7 +29,7 @@ from air_tf.data.masks import inseparable, overlapping
 from air_tf.data.split import Split
 from air_tf.evaluation.evaluate import evaluate_fully
 from air_tf.parts import flat
-from air_tf.training.run_folder import load_model
+from air_tf.training.run_record import load_model
 from experiments.records import Records
 from experiments.runs import QUICK, Job, Run, SeedArguments, carry_out, parse
 from experiments.tables import column, known, markdown, run_columns, spread, write

@@ -23,7 +23,7 @@ from air_tf import cli
 from air_tf.json_files import read_json
 from air_tf.training.loop import Stopped
 from air_tf.training.loop import train as train_run
-from air_tf.training.run_folder import read_config
+from air_tf.training.run_record import read_config
 from air_tf.training.trainer import Diverged
 from experiments.records import Records, made_by
 

@@ -16,7 +16,6 @@ from air_tf.config import Config
 from air_tf.data.base import Dataset
 from air_tf.data.split import Split
 from air_tf.data.table_top import Poses
-from air_tf.rendering import analytic
 from air_tf.rendering.poses import Placed
 from air_tf.rendering.renderer import Renderer
 
@@ -81,6 +80,7 @@ class Optimised(NamedTuple):
 
 def optimised(
     renderer: Renderer,
+    table: tf.Tensor,
     split: Split,
     targets: np.ndarray,
     seed: int,
@@ -91,13 +91,13 @@ def optimised(
 
     Args:
         renderer: what draws the solid.
+        table: what it stands on, `(1, H, W, C)`.
         split: images of one solid each.
         targets: `(S,)`, mean squared errors of their pixels.
         seed: of the starts.
         chunk: steps after which it looks whether it may end.
         chunks: of steps, after which it gives up.
     """
-    table = analytic.table(renderer.rays, *renderer.image_shape[:2])
     random, kinds = np.random.default_rng(seed), range(len(renderer.solids))
     poses = tf.Variable(tf.zeros((len(kinds), STARTS, 3)))
     optimizer = keras.optimizers.Adam(RATE)

@@ -5,7 +5,7 @@ import pytest
 
 from air_tf import Config, ModelConfig, RunConfig, TrainingConfig, replaced
 from air_tf.data.multi_mnist import MultiMNISTSettings
-from air_tf.training.run_folder import RunRecord
+from air_tf.training.run_record import RunRecord
 from air_tf.validation import parse_json
 
 

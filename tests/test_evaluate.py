@@ -28,7 +28,7 @@ from air_tf.json_files import write_json
 from air_tf.paths import as_text
 from air_tf.serving.export import export
 from air_tf.serving.served import PRETRAINED, ServedModel
-from air_tf.training import run_folder
+from air_tf.training import run_record
 from tests.conftest import run_eagerly
 
 IMAGES = 40
@@ -66,7 +66,7 @@ def pretrained():
 @pytest.fixture(scope="module")
 def exported(short_run, tmp_path_factory):
     """The short run's model, exported."""
-    return export(run_folder.load_model(short_run[0]), tmp_path_factory.mktemp("exported")).parent
+    return export(run_record.load_model(short_run[0]), tmp_path_factory.mktemp("exported")).parent
 
 
 def record_of(folder):
@@ -77,7 +77,7 @@ def record_of(folder):
 def test_evaluation_has_the_models_numbers(evaluated, held_out):
     folder, printed = evaluated
     record, (split, _) = record_of(folder), held_out
-    model = run_folder.load_model(folder, rho=0.1)
+    model = run_record.load_model(folder, rho=0.1)
     scene = model.infer(split.float_images())
     right = scene.counts.numpy() == split.counts
     assert record["count_accuracy"] == pytest.approx(right.mean())

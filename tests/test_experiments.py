@@ -9,7 +9,7 @@ from PIL import Image
 
 from air_tf import cli
 from air_tf.data.split import Split
-from air_tf.training import run_folder
+from air_tf.training import run_record
 from experiments import backgrounds, generalisation, more_objects, omniglot, representation, runs
 from experiments.digits import apart
 from experiments.records import Records
@@ -163,7 +163,7 @@ def test_a_run_goes_on_only_with_the_settings_it_was_begun_with(tmp_path, cache_
     flags = f"--digits embedded {runs.QUICK}"
     config = cli.parse_run([*flags.split(), "--cache-dir", str(cache_dir)])
     (tmp_path / "a-run").mkdir()  # as training leaves it that was stopped before its first checkpoint
-    run_folder.write_config(config, config.data.load().fingerprint, tmp_path / "a-run")
+    run_record.write_config(config, config.data.load().fingerprint, tmp_path / "a-run")
     other = runs.Run("a-run", flags.replace(*change))
     with pytest.raises(ValueError, match=message):
         runs.train(other, runs.Arguments(runs_dir=tmp_path, cache_dir=cache_dir))

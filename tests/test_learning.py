@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from air_tf.data.multi_mnist import MultiMNISTSettings
-from air_tf.training import run_folder
+from air_tf.training import run_record
 
 pytestmark = pytest.mark.slow
 IMAGES = {"train_images": 20_000, "test_images": 2000}
@@ -45,7 +45,7 @@ def test_its_saved_weights_count_as_well(trained, cache_dir):
     folder, _ = trained
     data = MultiMNISTSettings(digits="embedded", cache_dir=str(cache_dir), **IMAGES)
     split = data.load().splits["test"][:500]
-    counts = run_folder.load_model(folder).infer(split.float_images()).counts
+    counts = run_record.load_model(folder).infer(split.float_images()).counts
     assert np.mean(counts == split.counts) > 0.97
 
 

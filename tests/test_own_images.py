@@ -17,7 +17,7 @@ from air_tf.data.pictures import is_held_out
 from air_tf.data.split import UNKNOWN
 from air_tf.preparation import Preparation
 from air_tf.training.loop import train
-from air_tf.training.run_folder import load_model
+from air_tf.training.run_record import load_model
 
 random = np.random.default_rng(0)
 

@@ -1,4 +1,4 @@
-"""The folder of a run: its name, its lock, its config and its history."""
+"""The folder of a run: its name, its lock, and going on with it."""
 
 import contextlib
 import dataclasses
@@ -13,8 +13,7 @@ import tensorflow as tf
 from air_tf import replaced
 from air_tf.config import Config, RunConfig
 from air_tf.data.multi_mnist import MultiMNISTSettings
-from air_tf.json_files import write_json
-from air_tf.training import checkpoints, run_folder
+from air_tf.training import checkpoints, run_folder, run_record
 
 FINGERPRINT = "digits"
 
@@ -28,7 +27,7 @@ def config(tmp_path):
 def begin(config):
     """Leaves a run's folder as training does that was stopped at once."""
     with run_folder.opened(config, FINGERPRINT) as folder:
-        run_folder.write_config(config, FINGERPRINT, folder)
+        run_record.write_config(config, FINGERPRINT, folder)
     return folder
 
 
@@ -85,7 +84,7 @@ def test_resuming_another_config_says_which_field(config):
 def test_a_resumed_run_keeps_its_warm_start_when_it_gets_more_steps(config):
     begun = run_folder.with_warm_start(config)
     folder = begin(begun)
-    assert run_folder.read_config(folder).model.estimator.warm_start_steps == 1500
+    assert run_record.read_config(folder).model.estimator.warm_start_steps == 1500
     resumed = changed(changed(config, "run", resume=True), "training", steps=20_000)
     resumed = run_folder.with_warm_start(resumed)
     assert resumed.model.estimator.warm_start_steps == 1500
@@ -150,51 +149,6 @@ def test_names_that_are_no_checkpoints_are_passed_over(tmp_path):
     for name in ("step-7", "step-x", "step-", "step-1e3", "step-" + "9" * 50):
         (tmp_path / "checkpoints" / f"{name}.index").write_bytes(b"")
     assert checkpoints.steps(tmp_path) == [7]
-
-
-EVALUATED = {"step": 5, "seconds": 1.0, "count_accuracy": 0.5, "count_accuracy_by_count": {"0": 1.0}}
-
-
-@pytest.mark.parametrize(
-    "damaged",
-    [
-        b'{"step": 6', b"\xff\xfe", b"null", b"[" * 100_000, b'{"step": -1}', b'{"step": "6"}',
-        json.dumps(EVALUATED | {"step": 6, "count_accuracy": "high"}).encode(),
-        json.dumps(EVALUATED | {"step": 6, "count_accuracy_by_count": {"none": 1.0}}).encode(),
-        json.dumps(EVALUATED | {"step": 6, "seconds": float("nan")}).encode(), b"",
-    ],
-)  # fmt: skip
-def test_damaged_lines_of_the_history_are_passed_over(tmp_path, damaged):
-    path = tmp_path / "history.jsonl"
-    path.write_bytes(damaged)
-    run_folder.append_history(EVALUATED, tmp_path)
-    with open(path, "ab") as file:
-        file.write(damaged)
-    run_folder.append_history(EVALUATED | {"step": 7, "elbo": float("nan")}, tmp_path)
-    history = run_folder.read_history(tmp_path)
-    assert [record["step"] for record in history] == [5, 7]
-    assert history[1]["elbo"] is None
-
-
-def test_what_json_does_not_know_is_written_as_null(tmp_path):
-    values = {"a": float("inf"), "b": [float("nan"), 1.5, (2, float("-inf"))], "c": {"d": float("nan")}}
-    write_json(values, tmp_path / "x.json")
-    read = json.loads((tmp_path / "x.json").read_text(), parse_constant=pytest.fail)
-    assert read == {"a": None, "b": [None, 1.5, [2, None]], "c": {"d": None}}
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"", b"{}", b"[]", b'{"model": {"depth": 3}}', b'{"model": {}}', b"\xff", b"[" * 100_000,
-        b'{"data": [], "model": 3, "training": null, "digits_fingerprint": {}}',
-        b'{"data": {}, "model": {"lstm_units": 1e99}, "training": {}, "digits_fingerprint": ""}',
-    ],
-)  # fmt: skip
-def test_a_damaged_config_is_refused(tmp_path, content):
-    (tmp_path / "config.json").write_bytes(content)
-    with pytest.raises(ValueError, match=f"Expected the config of a run in {tmp_path}"):
-        run_folder.load_model(tmp_path)
 
 
 def test_a_run_in_use_is_refused(config):

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from air_tf import Config, replaced
-from air_tf.training import checkpoints, run_folder
+from air_tf.training import checkpoints, run_record
 from air_tf.training.trainer import Trainer
 from tests.conftest import SHORT_RUN
 
@@ -22,9 +22,9 @@ from tests.conftest import SHORT_RUN
 def test_metrics_are_those_of_the_model_that_is_saved(short_run, cache_dir):
     folder, printed = short_run
     metrics = json.loads((folder / "metrics.json").read_text())
-    data = replaced(run_folder.read_config(folder).data, cache_dir=str(cache_dir))
+    data = replaced(run_record.read_config(folder).data, cache_dir=str(cache_dir))
     split = data.load().splits["test"]
-    model = run_folder.load_model(folder)
+    model = run_record.load_model(folder)
     scene = model.infer(split.float_images())
     assert metrics["count_accuracy"] == pytest.approx(np.mean(scene.counts == split.counts))
     elbo = model.elbo(split.float_images())["elbo"]
@@ -67,7 +67,7 @@ def test_export_prints_the_version_it_wrote(short_run, run_script, tmp_path):
     assert done.stdout.splitlines()[-1] == str(tmp_path / "air" / "2"), done.stderr
     images = np.random.default_rng(0).random((2, 50, 50, 1), np.float32)
     served = tf.saved_model.load(str(tmp_path / "air" / "2")).signatures["serving_default"]
-    expected = run_folder.load_model(short_run[0]).infer(images)
+    expected = run_record.load_model(short_run[0]).infer(images)
     probabilities = served(tf.constant(images))["count_probs"]
     np.testing.assert_allclose(probabilities, expected.count_probs, atol=1e-5)
 
@@ -95,7 +95,7 @@ def test_resume_goes_on_to_more_steps_but_not_to_fewer(run_copy, run_script):
 @pytest.mark.usefixtures("eagerly")
 def test_it_stops_at_an_accuracy_and_a_resumed_run_knows_it_has(run_copy, run_script):
     folder, again = run_copy
-    assert [record["step"] for record in run_folder.read_history(folder)] == [2, 4]
+    assert [record["step"] for record in run_record.read_history(folder)] == [2, 4]
     (folder / "history.jsonl").unlink()
     again += ["--steps", 9000, "--stop-at-accuracy", 1e-9]  # which any right count has
 
@@ -108,11 +108,11 @@ def test_it_stops_at_an_accuracy_and_a_resumed_run_knows_it_has(run_copy, run_sc
     with open(folder / "history.jsonl", "a") as file:
         file.write('{"step": 15')  # cut short by a crash
     assert steps() == 6
-    assert [record["step"] for record in run_folder.read_history(folder)] == [6]
+    assert [record["step"] for record in run_record.read_history(folder)] == [6]
 
 
 def last_weights(folder):
-    model = run_folder.load_model(folder)
+    model = run_record.load_model(folder)
     return np.concatenate([v.numpy().ravel() for v in model.trainable_variables])
 
 

@@ -8,6 +8,7 @@ from air_tf.data.split import Split
 from air_tf.data.table_top import UNIT, Poses
 from air_tf.rendering import AnalyticSettings, analytic
 from air_tf.rendering.poses import pose_metrics
+from experiments.table_top import BASELINES
 from experiments.table_top_baselines import optimised
 from tests.conftest import run_eagerly
 from tests.test_experiments import quickly
@@ -15,10 +16,10 @@ from tests.test_experiments import quickly
 
 @pytest.mark.slow
 def test_table_top(tmp_path, cache_dir):
-    run, labelled, optimisation = quickly("table_top", tmp_path, cache_dir)
+    run, labelled, same, optimisation = quickly("table_top", tmp_path, cache_dir)
     assert run["task"] == "one" and run["steps"] == 2 and run["seconds_per_image"] > 0
-    assert [labelled["baseline"], optimisation["baseline"]] == ["with labels", "optimisation"]
-    for row in run, labelled, optimisation:
+    assert [row["baseline"] for row in (labelled, same, optimisation)] == [*BASELINES]
+    for row in run, labelled, same, optimisation:
         assert row["flags"] == run["flags"] and 0 <= row["class_accuracy"] <= 1
     assert optimisation["seconds_per_image"] > 0
 
@@ -40,10 +41,10 @@ def test_optimisation_finds_the_pose_that_was_drawn():
         np.array(classes, np.int32)[:, None], np.zeros((2, 1, 4), np.float32),
         np.round(placements).astype(np.int32),
     )  # fmt: skip
-    found = optimised(renderer, split, np.array([1e-4, 1e-4]), seed=0)
+    found = optimised(renderer, table, split, np.array([1e-4, 1e-4]), seed=0)
     assert found.reached.all() and (found.seconds > 0).all()
     metrics = pose_metrics(found.placed, Poses.of(split).placed(), renderer.solids)
     assert metrics["class_accuracy"] == 1 and metrics["position_error"] < 0.02
     with run_eagerly():
-        hopeless = optimised(renderer, split[:1], np.array([0.0]), seed=0, chunk=1, chunks=1)
+        hopeless = optimised(renderer, table, split[:1], np.array([0.0]), seed=0, chunk=1, chunks=1)
     assert not hopeless.reached.any()

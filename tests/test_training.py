@@ -18,7 +18,7 @@ from air_tf import AIR, replaced
 from air_tf.config import Config, TrainingConfig
 from air_tf.data.base import Dataset, DatasetBase
 from air_tf.data.split import Split
-from air_tf.training import checkpoints, loop, run_folder
+from air_tf.training import checkpoints, loop, run_folder, run_record
 from air_tf.training.trainer import Diverged, Trainer, names_workers
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 12, 10, 1), np.uint8)
@@ -273,7 +273,7 @@ def test_what_a_data_set_measures_and_pictures_is_looked_at_too(new_trainer, tmp
     with tf.summary.create_file_writer(str(tmp_path)).as_default():
         seen = loop.look(new_trainer(), dataset, split, 7, tmp_path)
         tf.summary.flush()
-    assert seen["own"] == 12 and run_folder.read_history(tmp_path)[0]["own"] == 12
+    assert seen["own"] == 12 and run_record.read_history(tmp_path)[0]["own"] == 12
     events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
     assert {"bars", "scenes"} <= {*events.Tags()["tensors"]}
     width, height, png = tf.make_ndarray(events.Tensors("bars")[0].tensor_proto)[:3]

@@ -9,7 +9,7 @@ from air_tf.evaluation.job import EvaluateConfig, check, write_evaluation
 from air_tf.folders import RESULT, writing
 from air_tf.paths import expand, shown
 from air_tf.serving.served import ServedModel
-from air_tf.training.run_folder import load_model, read_config
+from air_tf.training.run_record import load_model, read_config
 
 
 def parse(arguments: list[str] | None = None) -> EvaluateConfig:

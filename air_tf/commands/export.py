@@ -6,7 +6,7 @@ import functools
 from air_tf import cli
 from air_tf.serving.export import docker_command, export
 from air_tf.serving.served import EXPORTS
-from air_tf.training.run_folder import load_model
+from air_tf.training.run_record import load_model
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from air_tf.evaluation.evaluate import check_images_fit, evaluate_fully, importa
 from air_tf.json_files import write_json
 from air_tf.paths import as_text
 from air_tf.serving.predictor import Predictor
-from air_tf.training.run_folder import read_history
+from air_tf.training.run_record import read_history
 
 MOST_IMPORTANCE_SAMPLES = 1_000_000  # per image
 

@@ -10,7 +10,7 @@ from air_tf.paths import expand, first_line
 from air_tf.serving import versions
 from air_tf.serving.endpoints import Endpoints
 from air_tf.serving.predictor import Predictor
-from air_tf.training.run_folder import load_model
+from air_tf.training.run_record import load_model
 
 EXPORTS = Path("exports", "air")
 PRETRAINED = Path(__file__).parents[1] / "pretrained"

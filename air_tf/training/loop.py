@@ -25,7 +25,7 @@ from air_tf.model.where import ScaleShiftSettings
 from air_tf.parts import flat, replaced
 from air_tf.paths import expand, first_line, shown
 from air_tf.scene import Scene
-from air_tf.training import checkpoints, run_folder
+from air_tf.training import checkpoints, run_folder, run_record
 from air_tf.training.trainer import Trainer, is_chief, make_strategy
 
 SAMPLE_IMAGES = 12  # shown in samples.png and TensorBoard
@@ -86,7 +86,7 @@ def train(config: Config) -> tuple[Path, dict]:
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         resume = config.run.resume and run_folder.folder_to_resume(config)
-        config_text = run_folder.write_config(config, dataset.fingerprint, folder)
+        config_text = run_record.write_config(config, dataset.fingerprint, folder)
         if resume and checkpoints.restore(trainer.checkpoint, resume):
             print(f"Going on from step {trainer.step:,} of {folder}.", flush=True)
         else:
@@ -135,7 +135,7 @@ def source_model(config: Config) -> AIR | None:
         return None
     is_preset = place in preset_folder.BUILT_IN or preset_folder.is_preset(expand(place))
     is_run = expand(place).is_dir() and not is_preset
-    source = run_folder.load_model(place) if is_run else AIR.from_preset(place)
+    source = run_record.load_model(place) if is_run else AIR.from_preset(place)
     ours, theirs = (
         "{} x {} pixels with {} channels".format(*m.image_shape) for m in (config.model, source)
     )
@@ -190,7 +190,7 @@ def _train(trainer: Trainer, dataset: Dataset, folder: Path, stop: list[int]) ->
     part = dataset.splits["test"][: training.evaluation_images]
     shown, call_ms, collapsed = {}, [], False
     ms_per_step = 1000 * float(trainer.seconds) / max(trainer.step, 1)
-    last = next((r for r in run_folder.read_history(folder) if r["step"] == trainer.step), None)
+    last = next((r for r in run_record.read_history(folder) if r["step"] == trainer.step), None)
     reached = last is not None and 0 < training.stop_at_accuracy <= (last["count_accuracy"] or 0)
     trainer.start()
     opened = folder.stat()
@@ -237,7 +237,7 @@ def look(trainer: Trainer, dataset: Dataset, held_out: Split, step: int, folder:
     evaluation, model = evaluate(trainer.model, held_out, dataset.measure), trainer.model
     write_scalars("held_out", evaluation.metrics, step)
     record = {"step": step, "seconds": float(trainer.seconds), **evaluation.metrics}
-    run_folder.append_history(record, folder)
+    run_record.append_history(record, folder)
     rows = draw_samples(model, held_out, evaluation.scene)
     tf.summary.image("scenes", rows, step=step, max_outputs=SAMPLE_IMAGES)
     if dataset.picture is not None:
