@@ -144,8 +144,8 @@ class ScaleShiftSettings:
     """Mean and standard deviation of an object's scale: image side over object side."""
 
     shift_prior: tuple[Shift, Scale] = (0.0, 1.0)
-    """Mean and standard deviation of an object's shift. Its centre is -shift / scale, so small objects that
-    lie anywhere need a deviation of about half the scale."""
+    """Mean and standard deviation of an object's shift. Its centre is -shift / scale, so small objects
+    that lie anywhere need a deviation of about half the scale."""
 
     min_scale: Scale = 0.2
     """Sampled scales are kept above it: attending divides by the scale."""
