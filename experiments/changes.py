@@ -35,6 +35,7 @@ SMALL_CELLS = [
     "shapes-small-black-add",
 ]
 PLAIN = "--attention-gain 0 --pixel-scale 0.3"  # as where objects are not small
+USUAL = "--rho 0.5 --background-resolution 6 --background-size 8"  # defaults
 FINER = "--background-resolution 12 --background-size 32"
 CHANGES = {  # the flags that are added to those of a cell
     **dict.fromkeys(SMALL_CELLS, (PLAIN,)),
@@ -47,13 +48,14 @@ CHANGES = {  # the flags that are added to those of a cell
     ),
     "grid": ("--steps 8000", "--pixel-scale 0.2", "--hidden-units 500 --rho 0.0001"),
     "digits-large-black-add": ("--attention-gain 3 --pixel-scale 0.2",),
+    "shapes-small-photographs-add": (f"--pixel-scale 0.2 {USUAL}",),
     "shapes-small-photographs-over": (
-        PLAIN,
-        "--attention-gain 0 --pixel-scale 0.6",
-        f"--attention-gain 0 --pixel-scale 0.3 {FINER}",
-        f"--attention-gain 0 --pixel-scale 0.4 {FINER} --rho 0.0001",
-        "--attention-gain 0 --pixel-scale 0.3 --background-resolution 16 --background-size 64",
-        f"--attention-gain 3 --pixel-scale 0.5 {FINER} --rho 0.0001",
+        f"--pixel-scale 0.2 {USUAL}",
+        f"{PLAIN} {USUAL}",
+        f"--attention-gain 0 --pixel-scale 0.6 {USUAL}",
+        f"{PLAIN} --rho 0.5",
+        f"{PLAIN} --rho 0.5 --background-resolution 16 --background-size 64",
+        "--attention-gain 0 --pixel-scale 0.4",
     ),
     "digits-large-gradient-over": (
         "--attention-gain 3",
