@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.stats
 from PIL import Image
 
 from air_tf import memory, replaced
@@ -102,16 +101,13 @@ def test_polarity(config, folder, ground, ink, invert, dark):
     assert dataset.model_settings["dark_objects"] is dark
 
 
-def test_the_object_size_sets_the_priors_of_scale_and_shift(config, folder):
+def test_the_object_size_sets_the_scale_prior(config, folder):
     draw(folder)
     dataset = replaced(config, object_size=12).load()
     # 12 pixels of 60 x 40 are 6 of 30; the window is 1.1 times that
     mean, deviation = dataset.model_settings["scale_prior"]
     assert mean == pytest.approx(30 / 6.6, abs=1e-3)
     assert deviation / mean == pytest.approx(0.2 / 3.0, abs=1e-3)
-    # centres are uniform in [-1, 1], and so are shifts in [-mean, mean]
-    centre, spread = dataset.model_settings["shift_prior"]
-    assert centre == 0 and spread == pytest.approx(scipy.stats.uniform(-mean, 2 * mean).std(), abs=1e-3)
     assert "Objects of 12 pixels are 6.0 of the model's 30" in dataset.description
     for size in (0.5, 100):
         with pytest.raises(ValueError, match="Expected an object_size between"):
@@ -251,10 +247,10 @@ def test_flags_that_do_nothing_are_refused(config, folder, tmp_path):
     draw(folder)
     data = replaced(config, object_size=12.0)
     run = RunConfig(runs_dir=str(tmp_path / "runs"))
-    for prior in "scale", "shift":
-        model = replaced(ModelConfig(), **{f"{prior}_prior": (2.0, 0.1)})
-        with pytest.raises(ValueError, match=f"Expected either --object-size or --{prior}-prior"):
-            train(Config(data, model, TrainingConfig(steps=2), run))
+    with pytest.raises(ValueError, match="Expected either --object-size or --scale-prior"):
+        train(
+            Config(data, replaced(ModelConfig(), scale_prior=(2.0, 0.1)), TrainingConfig(steps=2), run)
+        )
 
 
 def test_what_does_not_go_together_is_refused(tmp_path):

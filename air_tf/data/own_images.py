@@ -125,8 +125,6 @@ class OwnImagesSettings(DatasetBase):
             sizes = [(self.crop, self.crop)] if self.crop else readable_sizes(paths)
             (mean, deviation), inside = scale_prior_of(self.object_size, self.image_size, sizes)
             fields["scale_prior"] = mean, deviation
-            # a centre is -shift / scale, and uniform in [-1, 1] where objects lie anywhere
-            fields["shift_prior"] = 0.0, round(mean / math.sqrt(3), 4)
             description += (
                 f"\nObjects of {self.object_size:g} pixels are {inside:.1f} of the model's "
                 f"{min(self.image_size)}: z_where's scale has the prior {mean:.2f} +- {deviation:.2f}."

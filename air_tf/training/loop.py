@@ -158,13 +158,12 @@ def check_dataset_fits(config: Config, dataset: Dataset) -> None:
     """Raises ValueError if the settings do not go together with the data set."""
     if config.training.stop_at_accuracy and not dataset.splits["test"].labelled().any():
         raise ValueError("Expected images with counts for stop_at_accuracy. Received: none has one.")
-    for name in "scale_prior", "shift_prior":
-        prior = flat(config.model).get(name)
-        if name in dataset.model_settings and prior != getattr(ScaleShiftSettings, name):
-            raise ValueError(
-                f"Expected either --object-size or --{name.replace('_', '-')}. Received: "
-                f"{flat(config.data)['object_size']:g} and {prior}."
-            )
+    prior = flat(config.model).get("scale_prior")
+    if "scale_prior" in dataset.model_settings and prior != ScaleShiftSettings.scale_prior:
+        raise ValueError(
+            "Expected either --object-size or --scale-prior. Received: "
+            f"{flat(config.data)['object_size']:g} and {prior}."
+        )
     if config.training.fresh_images and dataset.compose is None:
         raise ValueError(
             f"Expected a generated data set for fresh_images. Received: {dataset.settings.dataset}."
