@@ -85,10 +85,7 @@ CHANGES = {  # the flags that are added to those of a cell
         "--steps 5000",
     ),
     "sprites": ("--steps 3000",),
-    "many": (
-        "--attention-gain 3 --pixel-scale 0.2 --shift-prior 0 4.4",
-        "--attention-gain 3 --shift-prior 0 4.4",
-    ),
+    "many": ("--attention-gain 0 --shift-prior 0 1",),
     "turned-ink": ("--attention-gain 3", "--pixel-scale 0.2", "--steps 5000"),
     "turned-any": (
         "--count-bound elbo",
