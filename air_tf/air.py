@@ -218,7 +218,7 @@ class AIR(Predictor, keras.Model):
         present = tf.sequence_mask(counts, len(layers), tf.float32)
         masks = self.composition.masks(layers, present)
         colours = tf.stack([layer.colour for layer in layers], axis=1)
-        return Layers(colours, masks, self.objects.windows(latents))
+        return Layers(colours, masks, self.objects.corners(latents))
 
     def _layers_of(self, latents):
         names = [*self.objects.sizes]

@@ -51,14 +51,24 @@ def parse(config_class: type[C], arguments: list[str] | None = None, default: C 
     if not selectors:
         default_value = {} if default is None else {"default": default}
         return _parsed(config_class, arguments, **default_value, **options)
-    given = dict(zip(selectors, peek(arguments, *map(_flag, selectors))))
-    default = replaced(default or config_class(), **{n: kind for n, kind in given.items() if kind})
+    default = _with_parts(default or config_class(), arguments)
     _check_owners(default, arguments)
     present = flat(default)
     there = {name: kinds for name, kinds in selectors.items() if name in present}
     chosen = [(name, _choice(kinds), present[name]) for name, kinds in there.items()]
     flags = dataclasses.make_dataclass("Flags", [("config", config_class, default), *chosen])
     return _parsed(flags, arguments, default=flags(default), **options).config
+
+
+def _with_parts(config: C, arguments: list[str] | None) -> C:
+    """The config with the parts that flags choose.
+
+    Raises:
+        ValueError: there is no such part.
+    """
+    selectors = choices(type(config))
+    given = zip(selectors, peek(arguments, *map(_flag, selectors)))
+    return replaced(config, **{name: part for name, part in given if part})
 
 
 def _flag(name: str) -> str:
@@ -114,6 +124,7 @@ def parse_run(arguments: list[str] | None = None) -> Config:
     preset, dataset, images = peek(arguments, "--preset", "--dataset", "--images")
     default = PRESETS.get(preset or dataset, MULTI_MNIST)
     if dataset == "images" and images:
+        _with_parts(default, arguments)  # may refuse a part, before anything is proposed
         default = _proposed(arguments, images, preset if preset in PRESETS else None)
     return parse(Config, arguments, default)
 

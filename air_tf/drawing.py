@@ -6,6 +6,8 @@ Images are `(H, W, C)` in [0, 1]; pictures are `(h, w, 3)` uint8.
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from air_tf.model.where import CORNERS
+
 STEP_COLOURS = (
     (255, 60, 60),
     (60, 220, 60),
@@ -36,24 +38,44 @@ def enlarge(image: np.ndarray, height: int, width: int) -> Image.Image:
 
 
 def with_boxes(image: np.ndarray, boxes: np.ndarray, zoom: int = ZOOM) -> Image.Image:
-    """The image with boxes `(n, 4)` in their steps' colours."""
+    """The image with boxes as `draw_boxes` draws them."""
     return draw_boxes(enlarge(image, image.shape[0] * zoom, image.shape[1] * zoom), boxes)
 
 
 def draw_boxes(picture: Image.Image, boxes: np.ndarray) -> Image.Image:
-    """The RGB picture, with boxes `(n, 4)` drawn on it in their steps' colours."""
+    """The RGB picture, with boxes drawn on it in their steps' colours.
+
+    Args:
+        picture: is drawn on.
+        boxes: `(n, 4)`, or the corners of windows, `(n, 4, 2)`.
+    """
     draw, (width, height) = ImageDraw.Draw(picture), picture.size
-    boxes = np.reshape(boxes, (-1, 4))
+    boxes = np.asarray(boxes)
+    corners = boxes if boxes.ndim == 3 else boxes.reshape(-1, 4)[:, CORNERS]
+    corners = moved_inside(corners) * [height, width]
     widest = min(picture.size) / LINES_A_SIDE
-    if len(boxes):
-        sides = (boxes[:, 2:] - boxes[:, :2]) * [height, width]
+    if len(corners):
+        sides = np.linalg.norm(corners[:, 1:3] - corners[:, :2], axis=-1)
         widest = min(widest, np.median(sides) / LINES_A_BOX)
     line = max(2, round(widest))
-    for step, (ymin, xmin, ymax, xmax) in enumerate(boxes):
-        left, top = xmin * width, ymin * height
-        right, bottom = max(left, xmax * width - 1), max(top, ymax * height - 1)  # off the image: 0
-        draw.rectangle((left, top, right, bottom), outline=colour_of_step(step), width=line)
+    for step, of_box in enumerate(corners):
+        (top, left), (bottom, right) = of_box.min(axis=0), of_box.max(axis=0)
+        style = {"outline": colour_of_step(step), "width": line}
+        if is_turned(of_box):
+            draw.polygon(of_box[:, ::-1].ravel().tolist(), **style)
+        else:  # drawn much faster; off the image, edges are at 0
+            draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), **style)
     return picture
+
+
+def is_turned(corners: np.ndarray) -> np.ndarray:
+    """Whether windows with these corners `(..., 4, 2)` are turned."""
+    return (corners[..., 0, 0] != corners[..., 1, 0]) | (corners[..., 1, 1] != corners[..., 2, 1])
+
+
+def moved_inside(corners: np.ndarray) -> np.ndarray:
+    """Corners `(n, 4, 2)`, those of upright windows moved into the image, so that all edges are seen."""
+    return np.where(is_turned(corners)[:, None, None], corners, np.clip(corners, 0, 1))
 
 
 def side_by_side(pictures: list[Image.Image], columns: int) -> Image.Image:
@@ -85,7 +107,7 @@ def scene_row(
 
     Args:
         image: `(H, W, C)`.
-        boxes: `(N, 4)`.
+        boxes: `(N, 4)` or `(N, 4, 2)`, as for `draw_boxes`.
         reconstruction: `(H, W, C)`.
         background: `(H, W, C)`; None: there is none to draw.
         glimpses: `(N, h, w, C)`, what each step attended to.
@@ -123,12 +145,13 @@ def scene_row(
     return row
 
 
-def scene_rows(images, scene, glimpses, glimpse_recons) -> np.ndarray:
+def scene_rows(images, scene, corners, glimpses, glimpse_recons) -> np.ndarray:
     """`scene_row` of each image.
 
     Args:
         images: `(B, H, W, C)`.
         scene: `Scene` of the images.
+        corners: `(B, N, 4, 2)`, of the windows.
         glimpses: `(B, N, h, w, C)`.
         glimpse_recons: `(B, N, h, w, C)`.
 
@@ -137,7 +160,7 @@ def scene_rows(images, scene, glimpses, glimpse_recons) -> np.ndarray:
     """
     backgrounds = scene.backgrounds if scene.backgrounds.any() else [None] * len(images)
     columns = zip(
-        images, scene.boxes, scene.reconstructions, backgrounds, glimpses, glimpse_recons, scene.scores,
+        images, corners, scene.reconstructions, backgrounds, glimpses, glimpse_recons, scene.scores,
         scene.counts,
     )  # fmt: skip
     return np.stack([np.asarray(scene_row(*row)) for row in columns])

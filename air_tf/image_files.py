@@ -16,7 +16,7 @@ from air_tf.paths import expand, shown
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 LARGEST = 64_000_000  # pixels of a picture; a larger one is refused before it is decoded
-LARGEST_TILED = 400_000_000  # pixels of a picture that is looked at in tiles
+LARGEST_IN_PARTS = 400_000_000  # pixels of a picture that tiles or crops are cut out of
 LONGEST = 65_535  # pixels of a picture's longer side, the most that a JPEG can have
 
 ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # in EXIF; of these, height and width change places
@@ -122,7 +122,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            with Image.open(path, formats=("PNG", "JPEG")) as picture:
+            with _pillow_takes(LARGEST_IN_PARTS), Image.open(path, formats=("PNG", "JPEG")) as picture:
                 width, height = picture.size
                 # PngImageFile.getexif would decode the pixels to see what follows them
                 on_its_side = Image.Image.getexif(picture).get(ORIENTATION) in ON_ITS_SIDE

@@ -18,7 +18,7 @@ class Layers(NamedTuple):
 
     layers: Array  # (B, N, H, W, C), each drawn by itself
     masks: Array  # (B, N, H, W), how much of each pixel it shows among those counted
-    windows: Array  # (B, N, 4), as boxes, but also outside of the image
+    corners: Array  # (B, N, 4, 2), (y, x) of each window's, clockwise; also outside of it
 
 
 class Scene(NamedTuple):

@@ -15,6 +15,7 @@ import dataclasses
 import json
 import shlex
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def score(annotations: list[dict], photograph: np.ndarray) -> dict:
 
 
 def main() -> int | None:
-    config = tyro.cli(Photograph)
+    config, started = tyro.cli(Photograph), time.monotonic()
     with extra("examples"):
         from skimage.data import coins
     photograph = coins()
@@ -111,8 +112,13 @@ def main() -> int | None:
     status = predict.main(whole_in_tiles)
     found = json.loads((result / "predictions.json").read_text())["annotations"]
     measured = {"seed": config.seed, "steps": config.steps, **score(found, photograph)}
+    measured["minutes"] = round((time.monotonic() - started) / 60, 1)
     write_json(measured, config.out / "result.json")
-    print("{count} coins of {true_count}, box AP at an IoU of 0.5: {ap50:.2f}.".format(**measured))
+    print(
+        "{count} coins of {true_count}, box AP at an IoU of 0.5: {ap50:.2f}, {minutes} minutes.".format(
+            **measured
+        )
+    )
     print(f"The picture with boxes: {next((result / 'pictures').iterdir())}")
     return status
 

@@ -10,15 +10,20 @@ is known from the pixels around it. Runs that have a record are not repeated.
 Writes results/backgrounds.{jsonl,md}.
 """
 
+import contextlib
 import itertools
 import sys
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
+import tensorflow as tf
 
 from air_tf import cli
+from air_tf.air import AIR
 from air_tf.evaluation.evaluate import evaluate_fully
+from air_tf.model.background import VAEBackground
 from air_tf.training.run_record import load_model
 from experiments.records import Records
 from experiments.robustness import cells_by_name
@@ -43,12 +48,57 @@ CHANGES = {  # what is changed, and its flags
 }
 
 
+@contextlib.contextmanager
+def begins_grey():
+    """While this holds, a background does not begin as the median of the images."""
+    adapt = VAEBackground.adapt
+
+    def adapt_but_grey(self, images):
+        adapt(self, images)
+        self.logits.assign(tf.zeros_like(self.logits))
+
+    with mock.patch.object(VAEBackground, "adapt", adapt_but_grey):
+        yield
+
+
+@contextlib.contextmanager
+def let_in():
+    """While this holds, training scales a background's code by a factor that grows to 1 by STEPS / 2."""
+    unroll, draw = AIR.unroll, VAEBackground.draw
+
+    def unroll_at(self, x, noise, train_step=None, samples=1):
+        if train_step is not None:
+            self.background.factor = tf.minimum(1.0, 2.0 * tf.cast(train_step, tf.float32) / STEPS)
+        try:
+            return unroll(self, x, noise, train_step, samples)
+        finally:
+            self.background.factor = 1.0
+
+    def draw_scaled(self, latents, batch_size):
+        code = getattr(self, "factor", 1.0) * latents["background"]
+        return draw(self, {"background": code}, batch_size)
+
+    with (
+        mock.patch.object(AIR, "unroll", unroll_at),
+        mock.patch.object(VAEBackground, "draw", draw_scaled),
+    ):
+        yield
+
+
+WITHOUT_A_FLAG = {
+    "begins grey, not as the median": begins_grey,
+    "the code is let in over the first half": let_in,
+}
+CHANGES |= dict.fromkeys(WITHOUT_A_FLAG, "")
+
+
 def job_of(change: str, seed: int, arguments: SeedArguments) -> Job:
     of_cell = f"{cells_by_name()[CELL].flags} --steps {STEPS}"
     flags = f"{of_cell}{CHANGES[change]} --digits {arguments.digits} --seed {seed}"
     number = [*CHANGES].index(change)
     run = Run(f"backgrounds-{number}-seed{seed}", flags + f" {QUICK}" * arguments.quick)
-    return Job(run, {"change": change, "seed": seed}, partial(score, run, arguments))
+    fields, of_run = {"change": change, "seed": seed}, partial(score, run, arguments)
+    return Job(run, fields, of_run, WITHOUT_A_FLAG.get(change, contextlib.nullcontext))
 
 
 def score(run: Run, arguments: SeedArguments, folder: Path, metrics: dict) -> dict:
@@ -105,6 +155,7 @@ def lines(rows: list[dict]) -> list[dict[str, str]]:
             "box AP at 0.5": spread(column(of_it, "tight_ap50"), ".2f"),
             "ELBO (nats)": spread(column(of_it, "elbo"), ".0f"),
             **run_columns(of_it),
+            **({"command": "`python -m experiments.backgrounds`"} if change in WITHOUT_A_FLAG else {}),
         })  # fmt: skip
     return result
 
@@ -114,7 +165,8 @@ def write_results(rows: list[dict], folder: Path) -> None:
         "`python -m experiments.backgrounds`: each row is one command, run once per seed, evaluated on "
         "images of held-out digits. Least / median / greatest over the seeds, or both of two. Objects "
         "in the background: the part of their contrast that the background holds, in the first "
-        f"{SHOWN:,} images. Error of the ground: root mean square where there is no object; white is 1."
+        f"{SHOWN:,} images. Error of the ground: root mean square where there is no object; white is 1. "
+        "The last two changes are made by the experiment itself, since air_tf has no flag for them."
         "\n\n"
     )
     write("backgrounds", folder, text + markdown(lines(rows)))

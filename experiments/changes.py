@@ -36,11 +36,12 @@ SMALL_CELLS = [
 ]
 PLAIN = "--attention-gain 0 --pixel-scale 0.3"  # as where objects are not small
 USUAL = "--rho 0.5 --background-resolution 6 --background-size 8"  # defaults
+CENTRED = "--shift-prior 0 1"  # the default
 FINER = "--background-resolution 12 --background-size 32"
 CHANGES = {  # the flags that are added to those of a cell
     **dict.fromkeys(SMALL_CELLS, (PLAIN,)),
-    "digits-small-gradient-over": (PLAIN, "--pixel-scale 0.3", "--shift-prior 0 1.7"),
-    "digits-small-noise-over": (PLAIN, "--pixel-scale 0.3", "--shift-prior 0 1.7"),
+    "digits-small-gradient-over": (f"{PLAIN} {CENTRED}", f"--pixel-scale 0.3 {CENTRED}", CENTRED),
+    "digits-small-noise-over": (f"{PLAIN} {CENTRED}", f"--pixel-scale 0.3 {CENTRED}", CENTRED),
     "digits-small-grid-over": (PLAIN, "--shift-prior 0 2.34"),
     "digits-small-photographs-over": (
         PLAIN,
@@ -86,12 +87,14 @@ CHANGES = {  # the flags that are added to those of a cell
     ),
     "sprites": ("--steps 3000",),
     "many": ("--attention-gain 0 --shift-prior 0 1",),
-    "turned-ink": ("--attention-gain 3", "--pixel-scale 0.2", "--steps 5000"),
-    "turned-any": (
-        "--count-bound elbo",
-        "--rho 0.0001",
-        "--where rotated",
-        "--where rotated --hidden-units 500 --rho 0.0001",
+    "turned-ink": (
+        "--attention-gain 3",
+        "--pixel-scale 0.2",
+        "--steps 5000",
+        "--where scale_shift --hidden-units 200 --rho 0.5",
+        "--where scale_shift --hidden-units 200",
+        "--where scale_shift",
+        "--hidden-units 200 --rho 0.5",
     ),
 }
 
@@ -145,9 +148,9 @@ def write_results(rows: list[dict], folder: Path) -> None:
     text = (
         "`python -m experiments.changes`: each row is one command, run once per seed, evaluated on "
         "held-out images, of held-out digits where there are digits. Least / median / greatest over the "
-        "seeds, or both of two. Where a flag occurs twice, the last one counts. Some runs with "
-        f"`{PLAIN}` were made before the cell had other flags of its own: their commands are written so "
-        "that they give the same model.\n\n"
+        "seeds, or both of two. Where a flag occurs twice, the last one counts. Some runs "
+        "were made before their cell had other flags of its own: their commands are written so that "
+        "they give the same model.\n\n"
     )
     all_rows = with_unchanged(rows, Records(folder / "robustness.jsonl"))
     write("changes", folder, text + markdown(lines(all_rows)))

@@ -4,6 +4,7 @@ What its tables and figures need of a run is kept as a record (`records`). A run
 again.
 """
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -109,12 +110,14 @@ class Job(NamedTuple):
     """A run, the fields that say which it is, and what is measured of it.
 
     `score(folder, metrics)` gets the folder and what its `metrics.json` says, and returns the numbers
-    that the experiment's table and figure need.
+    that the experiment's table and figure need. `trained_in()` makes a context to train in, for what has
+    no flag.
     """
 
     run: Run
     fields: dict
     score: Callable[[Path, dict], dict]
+    trained_in: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
 
 
 def train(run: Run, arguments: Arguments) -> Path:
@@ -148,7 +151,8 @@ def measure(job: Job, arguments: Arguments) -> dict:
     run, folder = job.run, arguments.runs_dir.resolve() / job.run.name
     record = {"name": run.name, **job.fields, "flags": run.flags}
     try:
-        train(run, arguments)
+        with job.trained_in():
+            train(run, arguments)
     except Diverged as error:
         print(f"{run.name}: {error}", file=sys.stderr)
         return record | {"failure": str(error)} | made_by(folder)
@@ -169,7 +173,7 @@ def records_of(jobs: list[Job], records: Records, arguments: Arguments) -> Itera
     Raises:
         ValueError: the record of a run was made with other flags or from other data.
     """
-    known = [records.find(run.name, run.flags, run.fingerprint) for run, _, _ in jobs]
+    known = [records.find(job.run.name, job.run.flags, job.run.fingerprint) for job in jobs]
     if any(known):
         yield [record for record in known if record]
     for i, job in enumerate(jobs):

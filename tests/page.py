@@ -13,6 +13,7 @@ from PIL import Image
 
 import air_tf
 from air_tf.demo import guard
+from air_tf.model.where import CORNERS
 from air_tf.preparation import prepare_encoded
 from air_tf.scene import Layers, Scene
 from tests.conftest import REPOSITORY
@@ -58,7 +59,7 @@ class Patches:
     def layers_of(self, scene) -> Layers:
         shape = scene.boxes.shape[:2]
         layers = np.zeros((*shape, *self.image_shape), np.float32)
-        return Layers(layers, layers[..., 0], scene.boxes)
+        return Layers(layers, layers[..., 0], scene.boxes[..., CORNERS])
 
     def decode(self, counts, **latents):
         return np.zeros((len(counts), *self.image_shape), np.float32)

@@ -88,6 +88,18 @@ def test_nearer_objects_hide_farther_ones():
     np.testing.assert_allclose(masks.sum(axis=1) + uncovered, 1.0, rtol=1e-5)
 
 
+def test_of_equally_near_objects_the_first_hides_the_others():
+    depth, background = tf.ones((1, 2, 2, 1)), Layer(drawn(1, 2, 2, 1))
+    layers = [Layer(drawn(1, 2, 2, 1), tf.ones((1, 2, 2, 1)), depth) for _ in range(3)]
+    nearest, presence = Nearest(), tf.constant([[1.0, 1.0, 1.0]])
+    np.testing.assert_allclose(nearest.compose(background, layers, presence), layers[0].colour)
+    np.testing.assert_array_equal(nearest.masks(layers, presence)[0, :, 0, 0], [1, 0, 0])
+    canvas = Layer(background.colour)
+    for layer in layers:
+        canvas = nearest.add(canvas, layer)
+    np.testing.assert_allclose(canvas.colour, layers[0].colour)
+
+
 def test_glimpses_say_how_opaque_they_are_where_a_composition_asks():
     """Colour is what an object looks like on black, so it is nowhere brighter than it is opaque."""
     settings = GlimpseSettings(glimpse_size=6, z_what_size=4)

@@ -11,6 +11,7 @@ from air_tf import replaced
 from air_tf.data import crops
 from air_tf.data.crops import Crop, Crops, Region, mirrored, random_crops, turned_left
 from air_tf.data.own_images import OwnImagesSettings
+from air_tf.data.proposal import look
 from air_tf.data.split import UNKNOWN
 from air_tf.preparation import Preparation
 
@@ -183,3 +184,14 @@ def test_exif_decides_which_side_is_the_longer(folder, settings):
     assert crops.sizes_of([folder / "a.jpg"], 30) == {folder / "a.jpg": (80, 40)}
     splits = crops.draw_crops([folder / "a.jpg"], Crops(30, "none", 5, 5), (30, 30, 1), Preparation())
     assert [len(split) for split in splits.values()] == [5, 5]
+
+
+@pytest.mark.slow
+def test_crops_of_a_picture_that_is_too_large_to_be_seen_whole(tmp_path):
+    picture = np.zeros((13_000, 14_000), np.uint8)  # more pixels than Pillow would take, too
+    picture[::50, ::2] = 255
+    Image.fromarray(picture).save(tmp_path / "large.png", compress_level=1)
+    assert look([tmp_path / "large.png"]).smallest == 13_000
+    how = Preparation(dark_objects=False, subtract_ground=False)
+    drawn = crops.draw_crops([tmp_path / "large.png"], Crops(500, "none", 3, 2), (16, 16, 1), how)
+    assert [len(drawn[name]) for name in ("train", "test")] == [3, 2]

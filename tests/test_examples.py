@@ -94,8 +94,8 @@ def test_a_fixed_scale_is_that_of_every_window(small_images):
     model = air_tf.AIR(replaced(FixedScaleConfig(), fixed_scale=2.5, **SMALL, **GLIMPSES))
     scene = model.infer(small_images).numpy()
     assert scene.latents["where"].shape == (5, 2, 2)
-    windows = np.asarray(model.layers_of(scene).windows)
-    np.testing.assert_allclose((windows[..., 2] - windows[..., 0]) * 12, 11 / 2.5, rtol=1e-4)
+    corners = np.asarray(model.layers_of(scene).corners)
+    np.testing.assert_allclose((corners[..., 2, 0] - corners[..., 0, 0]) * 12, 11 / 2.5, rtol=1e-4)
     where, place = FixedScaleSettings().make(), np.float32([[0.2, -0.4]])
     window = where.windows(where.centred(np.zeros((1, 2), np.float32), place), (11, 21, 1))[0].numpy()
     middle = (window[:2] + window[2:]) / 2 * (11, 21) - 0.5  # pixels, y and x

@@ -6,8 +6,9 @@ from scipy.special import xlog1py, xlogy
 from scipy.stats import norm
 
 import air_tf
-from air_tf import replaced
+from air_tf import cli, replaced
 from air_tf.model.likelihood import LEAST_SCALE, MARGIN, BernoulliSettings, NormalSettings
+from air_tf.training.loop import train
 
 random = np.random.default_rng(0)
 
@@ -58,6 +59,28 @@ def test_bernoulli_equals_numpy_and_is_finite_on_any_canvas():
         of_white = BernoulliSettings().make(1).log_prob(tf.ones_like(x), black)
     assert (tape.gradient(of_white, black).numpy() > 0).all()  # white that is missed can be found
     np.testing.assert_allclose(BernoulliSettings().make(1).log_prob(x, canvas), expected, rtol=1e-4)
+
+
+def test_only_images_in_black_and_white_are_bernoullis():
+    likelihood, images = BernoulliSettings().make(1), np.zeros((4, 10, 10, 1), np.uint8)
+    pixels = images.reshape(-1)
+    likelihood.check(images)
+    pixels[:90], pixels[90:100] = 255, 128  # a tenth of what is not black
+    for ground in images, 255 - images, images.clip(20, 240):  # white and black, if not fully so
+        likelihood.check(ground)
+    pixels[100] = 128
+    for ground in images, 255 - images:
+        with pytest.raises(ValueError, match=r"black and white .* Received: 2\.8% grey pixels"):
+            likelihood.check(ground)
+    NormalSettings().make(1).check(images)
+
+
+def test_a_bernoulli_run_on_grey_digits_is_refused_before_anything_is_written(tmp_path, cache_dir):
+    flags = ["--digits", "embedded", "--train-images", "40", "--test-images", "40"]
+    flags += ["--likelihood", "bernoulli", "--cache-dir", str(cache_dir), "--runs-dir", str(tmp_path)]
+    with pytest.raises(ValueError, match="Expected images in black and white"):
+        train(cli.parse_run(flags))
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("presence", ["enumerate", "nvil", "concrete"])

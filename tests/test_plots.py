@@ -38,13 +38,13 @@ def assert_readable(figure):
 
 
 def scene(batch, steps, shape=(10, 20, 3), side=6):
-    """What `progress` takes, of noise on black, with boxes of 2 and more pixels."""
+    """What `progress` takes, of noise on black, with windows of 2 and more pixels."""
     low, size = random.uniform(0, 0.6, (batch, steps, 2)), random.uniform(0.2, 0.4, (batch, steps, 2))
     glimpses = random.random((2, batch, steps, side, side, shape[-1]))
     return {
         "images": random.random((batch, *shape)),
         "canvases": np.insert(random.random((batch, steps, *shape)), 0, 0, axis=1),
-        "boxes": np.concatenate([low, low + size], axis=-1),
+        "corners": np.concatenate([low, low + size], axis=-1)[..., drawing.CORNERS],
         "glimpses": glimpses[0],
         "glimpse_recons": glimpses[1],
         "scores": random.random((batch, steps)),
@@ -79,15 +79,16 @@ def test_progress_shows_the_background_where_there_is_one():
     assert_readable(figure)
 
 
-def test_progress_draws_the_counted_boxes_at_their_pixels_edges():
+def test_progress_draws_the_counted_windows_at_their_pixels_edges():
     data = scene(batch=2, steps=3) | {"counts": np.array([2, 0])}
     data["images"] = np.zeros_like(data["images"])
-    data["boxes"][0, :2] = [[0.2, 0.1, 0.6, 0.4], [0.5, 0.6, 1.0, 0.9]]  # of 10 x 20 pixels
+    boxes = np.array([[0.2, 0.1, 0.6, 0.4], [0.5, 0.6, 1.0, 0.9]])  # of 10 x 20 pixels
+    data["corners"][0, :2] = boxes[:, drawing.CORNERS]
     figure = plots.progress(**data)
     first, second = figure.axes[0], figure.axes[10]
     edges = [[1.5, 1.5, 5.5, 7.5], [4.5, 11.5, 9.5, 17.5]]  # pixels' centres are whole numbers
     for step, (box, (top, left, bottom, right)) in enumerate(zip(first.patches, edges, strict=True)):
-        np.testing.assert_allclose(box.get_bbox().extents, [left, top, right, bottom])
+        np.testing.assert_allclose(box.get_path().get_extents().extents, [left, top, right, bottom])
         colour = np.array(drawing.colour_of_step(step)) / 255
         np.testing.assert_allclose(box.get_edgecolor(), [*colour, 1])
         assert not box.get_fill()

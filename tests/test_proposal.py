@@ -6,7 +6,7 @@ from PIL import Image
 
 from air_tf import cli
 from air_tf.config import Config
-from air_tf.data.proposal import FAINT, FOR_FAINT, Given, look, propose
+from air_tf.data.proposal import FAINT, FOR_FAINT, MOST_OBJECTS, Given, look, propose
 from air_tf.parts import flat
 from examples.blobs import Blobs, draw_blobs
 
@@ -183,9 +183,50 @@ def test_what_cannot_be_looked_at_is_refused_in_one_line(folder, tmp_path):
     assert cli.parse_run(["--dataset", "images"]).data.dataset == "images"  # refused when it is loaded
 
 
+def test_a_part_that_there_is_not_is_refused_before_anything_is_proposed(folder, capsys):
+    save(folder, 120, lambda random: 200, [(20, 20, 20)])
+    with pytest.raises(ValueError, match="background.*none.*mean.*vae.*Received.*bogus"):
+        cli.parse_run(["--dataset", "images", "--images", str(folder), "--background", "bogus"])
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("preset", ["few_objects", "many_objects", "photographs"])
 def test_presets_of_models_leave_the_images_alone(preset):
     config = cli.parse_run(["--preset", preset, "--dataset", "omniglot"])
     assert isinstance(config, Config) and config.data.dataset == "omniglot"
     default = flat(cli.parse_run(["--preset", preset]).data)
     assert default == flat(Config().data)
+
+
+def save_discs(folder, size, radius, corners):
+    """One picture with light discs on a dark ground."""
+    folder.mkdir()
+    picture, side = np.full((size, size, 3), 30, np.uint8), 2 * radius + 1
+    y, x = np.mgrid[:side, :side] - radius
+    for top, left in corners:
+        picture[top : top + side, left : left + side][np.hypot(y, x) <= radius] = 220
+    Image.fromarray(picture).save(folder / "a.png")
+    return [folder / "a.png"]
+
+
+def test_small_objects_of_a_large_picture_are_looked_at_in_parts(folder):
+    """Shrunk to 400 pixels a side, these discs of 11 pixels would have two."""
+    random = np.random.default_rng(0)
+    places = np.stack(np.divmod(random.permutation(60 * 60)[:1000], 60), axis=-1) * 40
+    paths = save_discs(folder, 2400, 5, places + random.integers(0, 25, (1000, 2)))
+    seen = look(paths)
+    assert seen.parts and seen.chosen == seen.number == 1
+    assert np.median(seen.objects.sizes) == pytest.approx(11, abs=1)
+    proposal = propose(seen)
+    assert "Looked at parts of 1 of 1 pictures." in proposal.lines
+    assert proposal.data["crop"] == pytest.approx(33, abs=3) and proposal.data["invert"] == "no"
+    assert proposal.model["max_objects"] < 10
+    in_large_crops = propose(seen, Given(crop=1200)).model[
+        "max_objects"
+    ]  # of which a part shows a ninth
+    assert in_large_crops == MOST_OBJECTS
+
+
+def test_large_objects_of_a_large_picture_are_looked_at_whole(folder):
+    seen = look(save_discs(folder, 900, 60, [(50, 80), (400, 300), (700, 600)]))
+    assert not seen.parts and np.median(seen.objects.sizes) == pytest.approx(121, rel=0.05)

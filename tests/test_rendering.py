@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from air_tf.model.composition import Layer
 from air_tf.rendering import analytic
 from air_tf.rendering.camera import Camera, directions
 from air_tf.rendering.solids import BALL, BOTTLE, CAN, CUBE, MUG, PLATE, SETS
@@ -135,6 +136,24 @@ def test_nearer_parts_hide_farther_ones():
         unlike = np.abs(whole.colour - alone.colour).max(axis=-1)[inside] > 1e-3
         nearer = (alone.depth - whole.depth).numpy()[..., 0][inside] > 0.01
         assert unlike.any() == nearer.any() == (not hidden)
+
+
+def test_where_parts_cover_little_the_depth_is_that_of_the_one_that_covers_more():
+    def part(alpha, depth):
+        shape = (1, 1, 1, 1)
+        return Layer(tf.fill((1, 1, 1, 3), 0.5 * alpha), tf.fill(shape, alpha), tf.fill(shape, depth))
+
+    for first, second, depth in [
+        ((0.0, 1.0), (0.3, 2.0), 2.0),
+        ((0.3, 2.0), (0.0, 1.0), 2.0),
+        ((0.4, 2.0), (0.9, 3.0), 3.0),
+        ((0.9, 3.0), (0.9, 2.0), 2.0),
+    ]:
+        both = analytic.joined(part(*first), part(*second))
+        assert both.depth.numpy().item() == depth
+        alpha = 1 - (1 - first[0]) * (1 - second[0])
+        np.testing.assert_allclose(both.alpha.numpy().item(), alpha, rtol=1e-6)
+        np.testing.assert_allclose(both.colour, 0.5 * alpha, rtol=1e-6)  # both are as bright
 
 
 def test_the_table_is_drawn_where_its_corners_are():

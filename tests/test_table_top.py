@@ -1,5 +1,7 @@
 """Tables with solids: what is drawn is what is told."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -151,3 +153,13 @@ def test_a_model_is_evaluated_on_what_it_draws_alone(small_config):
         check(solids, known_solids="table_ware")
     with pytest.raises(ValueError, match=r"draws, solids\. Received: no solids on a table\."):
         check(solids)
+
+    def served(model):
+        return SimpleNamespace(image_shape=model.image_shape, endpoints=model.endpoints)
+
+    check(served(glimpses))
+    check(served(solids), known_solids="table_ware")  # it does not say which solids it draws
+    with pytest.raises(ValueError, match=r"draws, glimpses\. Received: solids\."):
+        check(served(glimpses), known_solids="solids")
+    with pytest.raises(ValueError, match=r"solids on a table\. Received: no solids on a table\."):
+        check(served(solids))

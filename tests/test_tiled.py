@@ -11,9 +11,12 @@ from PIL import Image, ImageDraw, ImageOps
 from scipy import ndimage
 
 from air_tf import AIR, replaced
+from air_tf.config import Config
+from air_tf.data.own_images import OwnImagesSettings
 from air_tf.prediction import tiled
 from air_tf.scene import Scene
-from tests.test_predict import Brightness, job, record_of, result_of, rows_of
+from air_tf.training.run_record import write_config
+from tests.test_predict import Brightness, job, record_of, refusal, result_of, rows_of
 
 
 class Blobs(Brightness):
@@ -128,7 +131,7 @@ def test_a_tiled_job_that_is_stopped_keeps_whole_pictures(scattered, monkeypatch
 
 
 def test_pictures_too_large_for_tiles_are_skipped(scattered, monkeypatch, capsys):
-    monkeypatch.setattr(tiled, "LARGEST_TILED", 100_000)
+    monkeypatch.setattr(tiled, "LARGEST_IN_PARTS", 100_000)
     monkeypatch.setattr(tiled, "MOST_TILES", 10)
     shutil.copy("pictures/0.png", "pictures/large.png")
     Image.new("RGB", (400, 200)).save("pictures/many.png")
@@ -156,3 +159,17 @@ def test_the_overlap_follows_the_models_objects(small_config, capsys):
         tiled.Tiling.of(
             AIR(replaced(small_config, image_shape=(12, 12, 1), scale_prior=(1.2, 0.1))), 99, 0
         )
+
+
+def test_tiles_smaller_than_the_objects_of_a_run_are_refused(tmp_path, monkeypatch, capsys):
+    """Before the model is loaded: the folder has no checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (90, 90)).save("a.png")
+    Path("run").mkdir()
+    config = Config(data=OwnImagesSettings(images="a.png", object_size=26.0, crop=78))
+    write_config(config, "", Path("run"))
+    given = {"model": "run", "out": "out"}
+    expected = "Expected tiles no smaller than an object, of about 26 pixels. Received: tiles=20."
+    assert refusal(capsys, "a.png", tiles=20, **given).endswith(expected)
+    assert not Path("out").exists()
+    assert "with a checkpoint" in refusal(capsys, "a.png", tiles=26, **given)  # they are large enough

@@ -172,6 +172,23 @@ def test_the_box_of_a_turned_window_is_its_hull():
     np.testing.assert_allclose(windows, expected / np.tile(shape[:2], 2), atol=1e-5)
 
 
+def test_the_corners_of_a_turned_window_are_the_glimpses():
+    shape, z_where = (21, 31, 1), np.float32([[3.0, 0.4, -0.2, 0.6]])
+    places = np.stack(rotated(shape, z_where[0], 2), axis=-1)  # (2, 2, 2), (y, x) of pixels' centres
+    expected = [places[0, 0], places[0, 1], places[1, 1], places[1, 0]]  # clockwise
+    corners = RotatedSettings().make().corners(z_where, shape)[0]
+    np.testing.assert_allclose(corners * shape[:2] - 0.5, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [ScaleShiftSettings(), TwoScalesSettings()])
+def test_the_corners_of_an_upright_window_are_its_boxs(settings):
+    where, random = settings.make(), np.random.default_rng(0)
+    z_where = where.constrain(np.float32(random.normal(2, 1, (5, len(where.loc)))))
+    windows = where.windows(z_where, (21, 31, 1)).numpy()
+    for (ymin, xmin, ymax, xmax), corners in zip(windows, where.corners(z_where, (21, 31, 1)).numpy()):
+        np.testing.assert_array_equal(corners, [(ymin, xmin), (ymin, xmax), (ymax, xmax), (ymax, xmin)])
+
+
 @pytest.mark.slow
 def test_a_model_with_two_scales_is_served_and_saved(small_config, small_images, tmp_path):
     model = AIR(replaced(small_config, where="two_scales", attention_units=4, embedding_filters=(2,),

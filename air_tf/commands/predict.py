@@ -10,7 +10,7 @@ from air_tf.folders import writing
 from air_tf.image_files import find_pictures
 from air_tf.paths import expand, shown
 from air_tf.prediction.job import LARGEST_BATCH, PredictConfig, predict
-from air_tf.prediction.tiled import check
+from air_tf.prediction.tiled import check, check_objects_fit
 from air_tf.serving.served import default_model, load
 
 EXIT_SOME_SKIPPED = 1
@@ -37,6 +37,8 @@ def main(config: PredictConfig) -> int:
                 f"Received: {shown(inside[0])}."
             )
         place = config.model or default_model()
+        if config.tiles:
+            check_objects_fit(expand(place), config.tiles)
         print(f"The model: {shown(place)}.", flush=True)
         done = predict(load(place), paths, config, folder)
     print(f"In {shown(out)}: {done.predicted:,} of {len(paths):,} pictures.")

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from air_tf.data.labels import read_labels
 from air_tf.data.pictures import is_held_out, within_image
 from air_tf.data.split import UNKNOWN, Split
-from air_tf.image_files import read_picture
+from air_tf.image_files import LARGEST_IN_PARTS, read_picture
 from air_tf.paths import shown
 from air_tf.preparation import Preparation, Shape, fit
 
@@ -74,7 +74,7 @@ def draw_crops(
     bar = tqdm(total=total, desc="Drawing crops", unit=" crops", leave=False, delay=BAR_AFTER)
     for (path, size), count, boxes, regions in zip(sizes.items(), *labels, regions_of(sizes, crops)):
         try:
-            picture = read_picture(path, image_shape[2])
+            picture = read_picture(path, image_shape[2], LARGEST_IN_PARTS)
         except ValueError as error:
             tqdm.write(f"{error}: left out.", file=sys.stderr)
             continue
@@ -104,7 +104,8 @@ def sizes_of(paths: list[Path], side: int) -> dict[Path, Size]:
     sizes = {}
     for path in tqdm(paths, "Looking at sizes", unit=" pictures", leave=False, delay=BAR_AFTER):
         try:
-            sizes[path] = read_picture(path, 1).shape[:2]  # its header may be all that is whole
+            # decoded, not only opened: of a broken file the header may be whole
+            sizes[path] = read_picture(path, 1, LARGEST_IN_PARTS).shape[:2]
         except ValueError as error:
             tqdm.write(f"{error}: left out.", file=sys.stderr)
     if not sizes:

@@ -1,15 +1,18 @@
 """Settings proposed for one's own pictures, from a look at some of them."""
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from air_tf.appearance import Appearance, Objects, appearance, find_objects, shared_ground
-from air_tf.image_files import picture_size, read_picture
+from air_tf.appearance import LONGEST_SIDE, Appearance, Objects, appearance, find_objects, shared_ground
+from air_tf.image_files import LARGEST_IN_PARTS, picture_size, read_picture
 from air_tf.paths import shown
 
-LOOKED_AT = 40  # pictures, spread over the files
+LOOKED_AT = 40  # pictures, spread over the files, or parts of pictures
+CLOSE = 12  # pixels that an object's side should have; if it has fewer, parts of pictures are looked at,
+CLOSER = 4  # times as large as before
 EVEN = 0.2  # share of the objects' contrast by which a ground may vary and still count as one colour
 COLOURFUL = 0.25  # of the objects' contrast that their colours differ from grey by
 ONE_WAY = 0.9  # of what stands out that is darker, or lighter, than the ground
@@ -55,6 +58,8 @@ class Look(NamedTuple):
     smallest: int  # pixels of the shortest side of all pictures
     size: np.ndarray  # (2,), the median height and width
     number: int  # of pictures
+    chosen: int  # of them, that were looked at
+    parts: bool = False  # whether only at parts of these, since their objects are small
 
     @property
     def unevenness(self) -> float:
@@ -69,31 +74,58 @@ def look(paths: list[Path]) -> Look:
     Raises:
         ValueError: none can be read.
     """
-    spread, seen = paths[:: -(-len(paths) // LOOKED_AT)], []
+    spread, read = paths[:: -(-len(paths) // LOOKED_AT)], {}
     for path in dict.fromkeys(spread + paths):
         try:
-            seen.append(appearance(read_picture(path)))
+            read[path] = appearance(read_picture(path, largest=LARGEST_IN_PARTS))
         except ValueError:
             continue  # reported when all are read
-        if len(seen) == len(spread):
+        if len(read) == len(spread):
             break
-    if not seen:
+    if not read:
         raise ValueError(
             f"Expected pictures that can be read. Received: {len(paths):,} that cannot, "
             f"{shown(paths[0])} among them."
         )
+    chosen, seen = [*read], [*read.values()]
     ground = shared_ground(seen)
     if ground is not None:
         seen = [each._replace(ground=ground) for each in seen]
+    objects, parts = find_objects(seen), False
+    while ground is None and (shrunk := _median_shrunk(seen)) > 1 and _are_small(objects, shrunk):
+        seen = _parts(chosen, max(1.0, shrunk / CLOSER))
+        objects, parts = find_objects(seen), True
     sizes = np.array(readable_sizes(paths))
     return Look(
         seen,
-        find_objects(seen),
+        objects,
         ground is not None,
         int(sizes.min()),
         np.median(sizes, axis=0),
         len(sizes),
+        len(chosen),
+        parts,
     )
+
+
+def _median_shrunk(seen: list[Appearance]) -> float:
+    return float(np.median([each.shrunk for each in seen]))
+
+
+def _are_small(objects: Objects | None, shrunk: float) -> bool:
+    """Whether objects are too small to be measured, or so small that none was seen."""
+    return objects is None or bool(np.median(objects.sizes) < CLOSE * shrunk)
+
+
+def _parts(paths: list[Path], shrunk: float) -> list[Appearance]:
+    """Looks at random parts of pictures, each shrunk by this factor."""
+    random, seen, side = np.random.default_rng(0), [], round(LONGEST_SIDE * shrunk)
+    for path in paths:
+        picture = read_picture(path, largest=LARGEST_IN_PARTS)
+        room = np.maximum(0, np.array(picture.shape[:2]) - side)
+        for top, left in random.integers(room, endpoint=True, size=(max(1, LOOKED_AT // len(paths)), 2)):
+            seen.append(appearance(picture[top : top + side, left : left + side]))
+    return seen
 
 
 def readable_sizes(paths: list[Path]) -> list[tuple[int, int]]:
@@ -109,7 +141,8 @@ def readable_sizes(paths: list[Path]) -> list[tuple[int, int]]:
 
 def propose(seen: Look, given: Given = Given()) -> Proposal:  # noqa: B008
     """Proposes settings for pictures that look like these."""
-    lines = [f"Looked at {len(seen.appearances)} of {seen.number:,} pictures."]
+    what = "parts of " if seen.parts else ""
+    lines = [f"Looked at {what}{seen.chosen} of {seen.number:,} pictures."]
     if seen.objects is None:
         lines.append("Nothing stands out from the ground (unsure of all): the defaults are kept.")
         return Proposal(given.preset or "few_objects", {}, {}, lines)
@@ -235,6 +268,10 @@ def _max_objects(seen: Look, crop: int) -> tuple[int, str]:
     most = int(seen.objects.counts.max())
     if crop:
         most = _most_in_crops(seen, crop)
+    if seen.parts:  # there may be more in what is larger than they
+        part = seen.appearances[0]
+        of_part = np.prod(part.pixels.shape[:2]) * part.shrunk**2
+        most = math.ceil(most * max(1.0, (crop**2 or np.prod(seen.size)) / of_part))
     chosen = int(np.clip(most + 1, 2, MOST_OBJECTS))
     few = len(seen.objects.sizes) < FEW_OBJECTS
     doubt = max(seen.objects.doubt, FAIRLY) if few else seen.objects.doubt

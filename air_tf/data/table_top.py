@@ -30,6 +30,10 @@ JITTER = 15.0, 8.0  # of a camera's direction: degrees around the table, and up 
 UNIT = 1e-5  # of what a placement says, in halves of the table's side and in radians
 AT_ONCE = 128  # scenes that are drawn together
 MOST_TRIES = 300  # to find a scene whose solids all show enough of themselves
+DECIDES = (  # what images look like, besides settings: kept ones with another are made anew
+    SEED, BORDER, LEAST_APART, JITTER, UNIT, masks.LEAST_SHOWN, Camera(), analytic.LIGHT.tolist(),
+    analytic.AMBIENT, analytic.CHECK_EDGE, analytic.TABLE, analytic.FLOOR, analytic.TABLE_SIDE,
+)  # fmt: skip
 
 
 @settings
@@ -74,7 +78,7 @@ class TableTopSettings(GeneratedBase):
         what = f"{sum(sizes.values()):,} images of {self.canvas_size} x {self.canvas_size} pixels"
         check_memory(COPIES * sum(sizes.values()) * int(np.prod(shape)), what)
         solids = SETS[self.solids]
-        version = fingerprint(solids, self.solid_counts, self.view, self.canvas_size, sizes)
+        version = fingerprint(solids, self.solid_counts, self.view, self.canvas_size, sizes, DECIDES)
 
         def make():
             return {name: scenes(self, n, [SEED, i]) for i, (name, n) in enumerate(sizes.items())}

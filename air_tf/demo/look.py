@@ -70,11 +70,12 @@ class Demo:
         }
         zoom = max(1, SHOWN_HEIGHT // images.shape[1])
         boxes = drawing.with_boxes(images[0], scene.tight_boxes[0, :count], 2 * zoom)
-        windows = drawing.with_boxes(images[0], scene.boxes[0, :count], zoom)
+        layers = self.model.layers_of(scene)
+        windows = drawing.with_boxes(images[0], layers.corners[0, :count], zoom)
         first = 0 if scene.backgrounds.any() else 1  # of the canvases that show something
         built = [drawing.with_boxes(canvas, [], zoom) for canvas in drawn[first : count + 1]]
         steps = drawing.side_by_side([windows, *built], len(drawn) + 1)
-        seen, decoded = glimpses_and_recons(images, self.model.layers_of(scene))
+        seen, decoded = glimpses_and_recons(images, layers)
         glimpses = drawing.glimpse_pairs(list(zip(seen[0, :count], decoded[0, :count])), SIDE * 3)
         milliseconds = 1000 * (time.perf_counter() - started)
         return Shown(probabilities, boxes, steps, glimpses, f"{count} found in {milliseconds:.0f} ms")

@@ -133,7 +133,10 @@ def draw_here(demo: Demo) -> None:
             said = gr.Markdown(elem_id="said")
             gr.Markdown("**What the model sees, and where**")
             boxes = gr.HTML(elem_id="boxes")
-            gr.Markdown("**The windows it looked through, and its reconstruction step by step**")
+            gr.Markdown(
+                "**The windows it looked through, the background if the model has one, and the "
+                "reconstruction step by step**"
+            )
             steps = gr.HTML(elem_id="steps")
             gr.Markdown("**Each glimpse, and below what it was decoded as**")
             glimpses = gr.HTML(elem_id="glimpses")

@@ -38,15 +38,16 @@ class Evaluation(NamedTuple):
 def check_images_fit(model: Predictor, dataset: Dataset, split: Split) -> None:
     """Raises ValueError unless the images have the model's size, and show the solids that it draws.
 
-    A SavedModel does not say which solids these are.
+    A SavedModel says whether it draws solids, but not which.
     """
     size, other = ("{} x {} pixels with {} channels".format(*m.image_shape) for m in (model, split))
     if size != other:
         raise ValueError(f"Expected images of the model's size, {size}. Received: {other}.")
-    if not isinstance(model, AIR):
-        return
-    drawn = flat(model.config).get("known_solids")
     shown = dataset.model_settings.get("known_solids")
+    if isinstance(model, AIR):
+        drawn = flat(model.config).get("known_solids")
+    else:
+        drawn = (shown or "solids on a table") if "classes" in model.endpoints.readings else None
     if drawn != shown:
         raise ValueError(
             f"Expected images of what the model draws, {drawn or 'glimpses'}. "

@@ -7,7 +7,7 @@ three; boxes are (ymin, xmin, ymax, xmax) as fractions of the image.
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Polygon
 
 from air_tf import drawing
 
@@ -23,24 +23,24 @@ BINS = 25  # of a heat map, a side
 BY_COUNT = "count_accuracy_by_count"
 
 
-def progress(images, canvases, boxes, glimpses, glimpse_recons, scores, counts, titles=None) -> Figure:
+def progress(images, canvases, corners, glimpses, glimpse_recons, scores, counts, titles=None) -> Figure:
     """How each image was inferred, one row per image: the input, its background, then step by step.
 
     Args:
         images: `(B, H, W, C)`.
         canvases: `(B, N + 1, H, W, C)`, the image with the first 0 to N objects drawn.
-        boxes: `(B, N, 4)`.
+        corners: `(B, N, 4, 2)`, of the windows: (y, x) as fractions of the image, clockwise.
         glimpses: `(B, N, h, w, C)`, what each step attended to.
         glimpse_recons: `(B, N, h, w, C)`, what it decoded.
         scores: `(B, N)`, q(n >= i), fractions.
-        counts: `(B,)`, objects inferred; later steps have no box and are dimmed.
+        counts: `(B,)`, objects inferred; later steps have no window and are dimmed.
         titles: B lines, one above each row.
 
     Returns:
         The figure; its axes are row by row the input, the background if any image has one, then each
         step's canvas, glimpse and decoded.
     """
-    steps, first = boxes.shape[1], 2 if canvases[:, 0].any() else 1
+    steps, first = corners.shape[1], 2 if canvases[:, 0].any() else 1
     columns = first + 3 * steps
     gaps = 2 * MARGIN + (columns - 1) * GAP + steps * MARGIN
     width = max(SMALLEST_CELL, min(LARGEST_CELL, (WIDTH - gaps) / columns))
@@ -58,8 +58,8 @@ def progress(images, canvases, boxes, glimpses, glimpse_recons, scores, counts, 
             _write(figure, MARGIN, top + 0.02, titles[row])
             top += LINE
         input_axes = _show(figure, lefts[0], top, width, height, image)
-        for step, box in enumerate(boxes[row, :count]):
-            _draw_box(input_axes, box, image.shape, _colour(step))
+        for step, of_window in enumerate(corners[row, :count]):
+            _draw_window(input_axes, of_window, image.shape, _colour(step))
         if first > 1:
             _show(figure, lefts[1], top, width, height, canvases[row, 0])
         for step, score in enumerate(scores[row]):
@@ -269,11 +269,11 @@ def _show(figure, left, top, width, height, image, colour=TEXT / 2, alpha=1.0):
     return axes
 
 
-def _draw_box(axes, box, image_shape, colour):
-    """A box `(4,)` on a picture; its pixels' centres are at whole numbers."""
-    ymin, xmin, ymax, xmax = box * np.tile(image_shape[:2], 2) - 0.5
-    corner, size = (xmin, ymin), (xmax - xmin, ymax - ymin)
-    axes.add_patch(Rectangle(corner, *size, fill=False, color=colour, linewidth=1.5, clip_on=False))
+def _draw_window(axes, corners, image_shape, colour):
+    """A window's corners `(4, 2)` on a picture; its pixels' centres are at whole numbers."""
+    places = drawing.moved_inside(np.asarray(corners)[None])[0] * image_shape[:2] - 0.5
+    style = {"color": colour, "linewidth": 1.5, "clip_on": bool(drawing.is_turned(places))}
+    axes.add_patch(Polygon(places[:, ::-1], fill=False, **style))
 
 
 def _colour(step) -> np.ndarray:

@@ -101,7 +101,9 @@ def progress(model: Predictor, scene: Scene, split: Split, chosen: np.ndarray):
         f"image {i}: " + (f"{true} there, " if true != UNKNOWN else "") + f"{found} found"
         for i, true, found in zip(chosen, part.counts, seen.counts)
     ]
-    return plots.progress(images, drawn, seen.boxes, glimpses, recons, seen.scores, seen.counts, titles)
+    return plots.progress(
+        images, drawn, layers.corners, glimpses, recons, seen.scores, seen.counts, titles
+    )
 
 
 def code_of(scene: Scene) -> str | None:
@@ -176,7 +178,7 @@ def write_projector(scene: Scene, split: Split, folder: Path) -> int:
     image_of, step_of, labels = (values[:SPRITES] for values in object_labels(scene, split))
     if code is None or not len(labels):
         return 0
-    glimpses = crops(split[image_of].float_images(), scene.boxes[image_of, step_of])
+    glimpses = crops(split[image_of].float_images(), scene.boxes[image_of, step_of][:, drawing.CORNERS])
     rows = (f"{label}\t{step + 1}\t{i}" for i, step, label in zip(image_of, step_of, labels))
     target = folder / "projector"
     target.mkdir(exist_ok=True)

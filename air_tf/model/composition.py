@@ -145,7 +145,7 @@ class Nearest(Composition):
         canvas_n = sum over i <= n of u_i colour_i + product over i <= n of (1 - alpha_i) background
         u_i = product over j <= n of (1 - alpha_j [j is nearer than i])
 
-    The order of the objects does not matter.
+    The order of the objects does not matter, except that the first of equally near ones is in front.
     """
 
     uses_alpha = True
@@ -168,14 +168,14 @@ class Nearest(Composition):
     def compose(self, background, layers, presence=None):
         layers = layers if presence is None else present(layers, presence)
         colour, behind = 0.0, 1.0
-        for layer in layers:
-            colour += layer.colour * uncovered(layer, layers)
+        for i, layer in enumerate(layers):
+            colour += layer.colour * uncovered(i, layers)
             behind *= 1.0 - layer.alpha
         return colour + behind * background.colour
 
     def masks(self, layers, presence):
         there = present(layers, presence)
-        shares = [layer.alpha * uncovered(layer, there) for layer in there]
+        shares = [layer.alpha * uncovered(i, there) for i, layer in enumerate(there)]
         return tf.stack(shares, axis=1)[..., 0]
 
 
@@ -185,12 +185,16 @@ def present(layers: list[Layer], presence: tf.Tensor) -> list[Layer]:
     return [Layer(p * colour, p * alpha, depth) for p, (colour, alpha, depth) in zip(there, layers)]
 
 
-def uncovered(layer: Layer, layers: list[Layer]) -> tf.Tensor:
-    """How much of each pixel those in front of a layer leave of it, `(..., H, W, 1)`."""
-    left = tf.ones_like(layer.alpha)
-    for other in layers:
-        if other is not layer:
-            left *= 1.0 - other.alpha * tf.cast(other.depth < layer.depth, left.dtype)
+def uncovered(i: int, layers: list[Layer]) -> tf.Tensor:
+    """How much of each pixel those in front of layer i leave of it, `(..., H, W, 1)`.
+
+    Of layers that are equally far away, the first is in front.
+    """
+    left, depth = tf.ones_like(layers[i].alpha), layers[i].depth
+    for j, other in enumerate(layers):
+        if j != i:
+            in_front = other.depth <= depth if j < i else other.depth < depth
+            left *= 1.0 - other.alpha * tf.cast(in_front, left.dtype)
     return left
 
 

@@ -14,6 +14,8 @@ from air_tf.validation import settings
 tfd = tfp.distributions
 LEAST_SCALE = 0.05  # of the first pixel scale, below which a learned one does not fall
 MARGIN = 1e-3  # least probability of white and of black
+BLACK, WHITE = 25, 230  # of 255, between which a pixel is grey
+MOST_GREY = 0.1  # of the pixels that are grey or of the rarer of black and white
 
 
 class Likelihood(keras.layers.Layer):
@@ -30,6 +32,9 @@ class Likelihood(keras.layers.Layer):
             `(..., B)`.
         """
         raise NotImplementedError
+
+    def check(self, images: np.ndarray) -> None:
+        """Raises ValueError if images `(S, H, W, C)` uint8 cannot come from the distribution."""
 
 
 @settings
@@ -90,7 +95,7 @@ def _above_least(log_ratio: tf.Tensor) -> tf.Tensor:
 
 @settings
 class BernoulliSettings:
-    """Each pixel is white with the probability that the canvas says, for images in black and white."""
+    """Each pixel is white with the probability that the canvas says; for images in black and white."""
 
     likelihood: kind("bernoulli") = "bernoulli"
 
@@ -102,13 +107,25 @@ class Bernoulli(Likelihood):
     """Pixels are independent, log p(x | canvas) = x log(canvas) + (1 - x) log(1 - canvas).
 
     The canvas is mapped to [MARGIN, 1 - MARGIN], since black that is certain would make one grey pixel
-    infinitely improbable, and cut there, since objects that add up may be brighter than white. For grey
-    pixels, which are no events of this distribution, it is the cross entropy.
+    infinitely improbable, and cut there, since objects that add up may be brighter than white. Grey
+    pixels are no events of this distribution: they would be taken for probabilities. A few are let pass,
+    since JPEG leaves them at edges.
     """
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.built = True
+
+    def check(self, images):
+        black = sum(np.count_nonzero(image <= BLACK) for image in images)
+        white = sum(np.count_nonzero(image >= WHITE) for image in images)
+        grey = images.size - black - white
+        if grey > MOST_GREY * (grey + min(black, white)):
+            raise ValueError(
+                "Expected images in black and white for --likelihood bernoulli. Received: "
+                f"{grey / images.size:.1%} grey pixels and {white / images.size:.1%} white ones; use "
+                "--likelihood normal."
+            )
 
     def log_prob(self, x, canvas):
         canvas = tf.minimum(MARGIN + (1.0 - 2.0 * MARGIN) * canvas, 1.0 - MARGIN)

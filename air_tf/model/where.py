@@ -23,6 +23,7 @@ from air_tf.parts import kind, one_of
 from air_tf.validation import Scale, Shift, require, settings
 
 tfd = tfp.distributions
+CORNERS = [[0, 1], [0, 3], [2, 3], [2, 1]]  # (y, x) of a box's, clockwise from the upper left one
 
 
 class Axes(NamedTuple):
@@ -128,6 +129,10 @@ class Where(keras.layers.Layer):
         ymin, ymax = edges(axes.scale_y, axes.shift_y, height)
         xmin, xmax = edges(axes.scale_x, axes.shift_x, width)
         return tf.stack([ymin, xmin, ymax, xmax], axis=-1)
+
+    def corners(self, z_where: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+        """The (y, x) of the glimpse's corners in the image, `(..., 4, 2)`, as of `corners_of`."""
+        return corners_of(self.windows(z_where, image_shape))
 
     def _columns(self, z_where) -> Axes:
         """`axes` of `(B, D)`, each `(B, 1)`."""
@@ -244,13 +249,21 @@ class Rotated(ScaleShift):
 
     def windows(self, z_where, image_shape):
         """The least box along the image's edges that holds the turned window, as `Where.windows`."""
-        ymin, xmin, ymax, xmax = tf.unstack(super().windows(z_where, image_shape), axis=-1)
-        height, width, _ = image_shape
-        cos, sin = tf.abs(tf.cos(z_where[..., 3])), tf.abs(tf.sin(z_where[..., 3]))
-        half_y, half_x = height * (ymax - ymin) / 2, width * (xmax - xmin) / 2  # pixels
-        y, x = (ymin + ymax) / 2, (xmin + xmax) / 2
-        half_y, half_x = (cos * half_y + sin * half_x) / height, (cos * half_x + sin * half_y) / width
-        return tf.stack([y - half_y, x - half_x, y + half_y, x + half_x], axis=-1)
+        corners = self.corners(z_where, image_shape)
+        return tf.concat([tf.reduce_min(corners, axis=-2), tf.reduce_max(corners, axis=-2)], axis=-1)
+
+    def corners(self, z_where, image_shape):
+        upright = corners_of(super().windows(z_where, image_shape)) * image_shape[:2]  # pixels
+        centre = tf.reduce_mean(upright, axis=-2, keepdims=True)
+        y, x = tf.unstack(upright - centre, axis=-1)
+        cos, sin = tf.cos(z_where[..., 3, None]), tf.sin(z_where[..., 3, None])
+        turned = tf.stack([cos * y + sin * x, cos * x - sin * y], axis=-1)
+        return (centre + turned) / image_shape[:2]
+
+
+def corners_of(boxes: tf.Tensor) -> tf.Tensor:
+    """The corners of boxes `(..., 4)` as (y, x), `(..., 4, 2)`: clockwise from the upper left one."""
+    return tf.gather(boxes, CORNERS, axis=-1)
 
 
 def _crossings(height: int, width: int) -> tuple[tf.Tensor, tf.Tensor]:

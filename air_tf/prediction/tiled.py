@@ -10,10 +10,13 @@ import numpy as np
 from tqdm import tqdm
 
 from air_tf.air import AIR
-from air_tf.image_files import LARGEST_TILED, LONGEST, as_png, read_picture, shrunk
+from air_tf.image_files import LARGEST_IN_PARTS, LONGEST, as_png, read_picture, shrunk
+from air_tf.parts import flat
 from air_tf.paths import as_text, shown
 from air_tf.prediction.tables import Prediction
 from air_tf.prediction.tiles import Grid, Objects, merged, without_nested
+from air_tf.preset_folder import is_preset
+from air_tf.training.run_record import CONFIG, read_config
 from air_tf.validation import require
 
 SMALLEST_TILE = 8  # pixels, as of a model's images
@@ -71,6 +74,19 @@ def check(side: int, overlap: int, nested: float) -> None:
     require(0 < nested <= 1, "a tile_nested above 0 and at most 1", tile_nested=nested)
 
 
+def check_objects_fit(place: Path, side: int) -> None:
+    """Refuses tiles that are smaller than the objects which a run was trained to find.
+
+    Args:
+        place: of the model; only the folder of a run on pictures tells how large their objects are.
+        side: of the tiles, in pixels of the pictures.
+    """
+    if not (place / CONFIG).is_file() or is_preset(place):
+        return
+    size = flat(read_config(place).data).get("object_size", 0)
+    require(side >= size, f"tiles no smaller than an object, of about {size:g} pixels", tiles=side)
+
+
 def object_share(model) -> float:
     """The part of a tile's side that an object's window has by the prior.
 
@@ -102,7 +118,7 @@ def see_tiled(
         batch_size: tiles that the model is given at a time.
     """
     try:
-        picture = read_picture(path, largest=LARGEST_TILED)
+        picture = read_picture(path, largest=LARGEST_IN_PARTS)
         height, width, _ = picture.shape
         grid = Grid((height, width), tiling.side, tiling.overlap)
         if len(grid) > MOST_TILES:

@@ -233,11 +233,15 @@ def draw(
 
 
 def joined(first: Layer | None, second: Layer) -> Layer:
-    """Two parts as one: in each pixel, the nearer one hides the other as far as it covers it."""
+    """Two parts as one: in each pixel, the nearer one hides the other as far as it covers it.
+
+    A part that covers no more than half of a pixel counts as farther than one that covers more.
+    """
     if first is None:
         return second
-    depths = (tf.where(layer.alpha > 0.5, layer.depth, np.inf) for layer in (second, first))
-    in_front = tf.less(*depths)
+    nearer = tf.less(*(tf.where(layer.alpha > 0.5, layer.depth, np.inf) for layer in (second, first)))
+    covered = tf.maximum(first.alpha, second.alpha) > 0.5
+    in_front = tf.where(covered, nearer, second.alpha > first.alpha)
     colour = tf.where(
         in_front,
         second.colour + (1 - second.alpha) * first.colour,

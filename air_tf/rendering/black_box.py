@@ -44,7 +44,7 @@ class BlackBox(Renderer):
 
         Returns:
             Colour times opacity `(B, H, W, 3)` in [0, 1], opacity `(B, H, W, 1)` in [0, 1], and depth
-            `(B, H, W, 1)`, which may be anything where nothing is seen.
+            `(B, H, W, 1)`, which may be any finite number where nothing is seen.
         """
         raise NotImplementedError
 

@@ -65,7 +65,7 @@ class Endpoints(NamedTuple):
         layers = {
             "layers": tf.TensorSpec((*objects, *self.image_shape)),
             "masks": tf.TensorSpec((*objects, *self.image_shape[:2])),
-            "windows": tf.TensorSpec((*objects, 4)),
+            "corners": tf.TensorSpec((*objects, 4, 2)),
         }
         return {
             "serving_default": scene, "encoded": scene, "prepare": of_images, "decode": of_images,

@@ -77,6 +77,7 @@ def train(config: Config) -> tuple[Path, dict]:
     check_batch_size(config.training.batch_size, strategy.num_replicas_in_sync)
     images = dataset.compose if config.training.fresh_images else dataset.splits["train"].images
     trainer = Trainer(config, images, strategy)  # before anything is written: it may refuse the config
+    trainer.model.likelihood.check(dataset.splits["train"].images)
     source = source_model(config)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_signals())
@@ -284,4 +285,5 @@ def draw_samples(model: AIR, split: Split, scene: Scene) -> np.ndarray:
         worst = np.argsort(-pixel_errors(scene, split))
         chosen = [*chosen[: SAMPLE_IMAGES // 2], *worst[: SAMPLE_IMAGES // 2]]
     images, seen = split[chosen].float_images(), scene.part(np.array(chosen))
-    return drawing.scene_rows(images, seen, *glimpses_and_recons(images, model.layers_of(seen)))
+    layers = model.layers_of(seen)
+    return drawing.scene_rows(images, seen, layers.corners, *glimpses_and_recons(images, layers))

@@ -6,6 +6,7 @@ import tensorflow_probability as tfp
 
 from air_tf.model.composition import Layer
 from air_tf.model.latent import Latent
+from air_tf.model.where import corners_of
 
 tfd = tfp.distributions
 Samples = dict[str, tf.Tensor]  # of each latent, by its name
@@ -68,6 +69,10 @@ class Objects(keras.layers.Layer):
             `(..., 4)`: (ymin, xmin, ymax, xmax), which may lie outside of [0, 1].
         """
         raise NotImplementedError
+
+    def corners(self, samples: Samples) -> tf.Tensor:
+        """The (y, x) of each window's corners, clockwise, `(..., 4, 2)`; turned if the window is."""
+        return corners_of(self.windows(samples))
 
     def readings(self, samples: Samples) -> dict[str, tf.Tensor]:
         """What latents `(B, N, size)` mean in terms that need no model to be understood, by name.

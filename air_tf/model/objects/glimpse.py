@@ -135,6 +135,9 @@ class Glimpses(Objects):
     def windows(self, samples):
         return self.where.windows(samples["where"], self.image_shape)
 
+    def corners(self, samples):
+        return self.where.corners(samples["where"], self.image_shape)
+
     def constrain(self, samples):
         return samples | {"where": self.where.constrain(samples["where"])}
 
