@@ -1,12 +1,12 @@
 """What counting in one large picture costs, tile by tile: time, memory, and what is found.
 
-    python -m benchmarks.large_picture               # 1,000 and 10,000 pixels a side
+    python -m experiments.tiles --seeds 1         # trains the model, in half an hour
+    python -m benchmarks.large_picture            # pictures of 1,000 and 10,000 pixels a side
     python -m benchmarks.large_picture --sides 500   # a look
 
-Digits of the test set lie scattered on black. `predict.py --tiles` with the model in pretrained/ counts
-them and draws their boxes, in a process of its own whose greatest resident memory is measured. The model
-has never seen a digit that a border cuts, so this is about cost; experiments.tiles is about accuracy.
-Written to results/large_picture.json.
+The picture is made of the held-out images of `experiments.tiles`, side by side, and counted as that
+experiment counts each of them. `predict.py` counts it and draws its boxes in a process of its own, whose
+greatest resident memory is measured. Written to results/large_picture.json.
 """
 
 import csv
@@ -23,80 +23,73 @@ import tyro
 from PIL import Image
 
 from air_tf import cli
-from air_tf.data.digits import Digits, load_digits
+from air_tf.data.split import Split
 from air_tf.json_files import write_json
 from air_tf.prediction.tiles import Grid
+from experiments.runs import ROOT, SeedArguments
+from experiments.tiles import NESTED, OVERLAP, SIDE, splits_of
 
-ROOT = Path(__file__).parents[1]
-TILE, OVERLAP = 50, 28  # pixels: an image that the model was trained on, and a digit
-PITCH = 100  # pixels from one place for a digit to the next
-THERE = 0.5  # probability that a place has a digit
 MEBIBYTE = 1024  # in the kibibytes of ru_maxrss on Linux
 
 
 @dataclasses.dataclass(frozen=True)
-class LargePictureBenchmark:
+class LargePictureBenchmark(SeedArguments):
     """What counting in one large picture costs."""
 
     sides: tuple[int, ...] = (1_000, 10_000)
     """Sides of the square pictures, in pixels, in increasing order."""
 
-    digits: str = "mnist"
-    """mnist (AIR_MNIST or tensorflow-datasets) or embedded."""
-
-    out: Path = ROOT / "results" / "large_picture.json"
-    """File to write."""
-
     def __post_init__(self):
-        if not self.sides or self.sides != tuple(sorted(self.sides)) or self.sides[0] < PITCH:
-            raise ValueError(f"Expected increasing sides from {PITCH} on. Received: {self.sides}.")
+        super().__post_init__()
+        if not self.sides or self.sides != tuple(sorted(self.sides)) or self.sides[0] < 2 * SIDE:
+            raise ValueError(f"Expected increasing sides from {2 * SIDE} on. Received: {self.sides}.")
 
 
-def scattered(side: int, digits: Digits) -> tuple[np.ndarray, int]:
-    """A picture `(side, side)` uint8 with digits that do not touch, and how many there are."""
-    random, picture, number = np.random.default_rng(0), np.zeros((side, side), np.uint8), 0
-    size = digits.test_images.shape[1]
-    for top in range(0, side - PITCH + 1, PITCH):
-        for left in range(0, side - PITCH + 1, PITCH):
-            if random.random() < THERE:
-                y, x = np.array([top, left]) + random.integers(PITCH - size, size=2)
-                picture[y : y + size, x : x + size] = random.choice(digits.test_images)
-                number += 1
-    return picture, number
+def laid_out(side: int, split: Split) -> tuple[np.ndarray, int]:
+    """As many images as fit into `(side, side)` uint8, again from the first one, and their objects."""
+    size = split.image_shape[0]
+    across = side // size
+    chosen = np.arange(across**2) % len(split)
+    picture = np.zeros((side, side), np.uint8)
+    images = split.images[chosen, ..., 0].reshape(across, across, size, size)
+    picture[: across * size, : across * size] = images.swapaxes(1, 2).reshape(2 * (across * size,))
+    return picture, int(split.counts[chosen].sum())
 
 
-def measured(side: int, digits: Digits) -> dict:
-    """One picture, counted by predict.py."""
-    picture, number = scattered(side, digits)
+def measured(side: int, split: Split, run: Path) -> dict:
+    """One picture, counted by predict.py with the model of a run."""
+    picture, number = laid_out(side, split)
     with tempfile.TemporaryDirectory() as folder:
         file, out = Path(folder, "picture.png"), Path(folder, "out")
         Image.fromarray(picture).save(file)
-        flags = ["--model", "pretrained", "--tiles", str(TILE), "--tile-overlap", str(OVERLAP)]
-        command = [sys.executable, "predict.py", str(file), *flags, "--out", str(out)]
+        flags = f"--tiles {SIDE} --tile-overlap {OVERLAP} --tile-nested {NESTED} --invert no"
+        command = [sys.executable, "predict.py", file, "--model", run, "--out", out, *flags.split()]
         started = time.perf_counter()
-        subprocess.run(command, check=True, cwd=ROOT)
+        subprocess.run([*map(str, command)], check=True, cwd=ROOT)
         seconds = time.perf_counter() - started
         with open(out / "predictions.csv", newline="") as table:
             [row] = csv.DictReader(table)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / MEBIBYTE  # of the largest child
     return {
         "side": side,
-        "tiles": len(Grid((side, side), TILE, OVERLAP)),
+        "tiles": len(Grid((side, side), SIDE, OVERLAP)),
         "seconds": round(seconds, 1),
         "peak_mib": round(peak),
         "decoded_mib": round(picture.size * 3 / 2**20),  # in colour, as it is read
-        "digits": number,
+        "objects": number,
         "found": int(row["count"]),
     }
 
 
 def main() -> None:
     arguments = tyro.cli(LargePictureBenchmark)
-    digits, _ = load_digits(arguments.digits)
-    rows = {}
+    run = arguments.runs_dir.resolve() / "tiles-seed0"
+    if not run.is_dir():
+        raise ValueError(f"Expected the run of experiments.tiles in {run}. Received: none there.")
+    split, rows = splits_of(arguments)["test"], {}
     for side in arguments.sides:
-        rows[f"side_{side}"] = measured(side, digits)
-        write_json(rows, arguments.out)
+        rows[f"side_{side}"] = measured(side, split, run)
+        write_json(rows, arguments.results_dir / "large_picture.json")
         print(rows[f"side_{side}"], flush=True)
 
 
