@@ -96,3 +96,4 @@ class Config:
         needed, objects = self.data.drawn_with, self.model.objects.objects
         require(objects == needed, f"objects {needed} for dataset {self.data.dataset}", objects=objects)
         self.data.check_trainable()
+        self.model.objects.check_available()  # before images are drawn

@@ -1,10 +1,13 @@
 """Renderers that are black boxes: MuJoCo, and ones that return what they should not."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import air_tf
+from air_tf import cli
 from air_tf.presets import TABLE_TOP
 from air_tf.rendering import AnalyticSettings, MujocoSettings
 from air_tf.rendering.black_box import BlackBox
@@ -56,6 +59,19 @@ def mujoco(solids):
         if "Expected OpenGL" not in str(error):
             raise
         pytest.skip(str(error))
+
+
+def test_without_mujoco_it_is_refused_before_anything_is_drawn(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        ValueError, match=r"^Expected the package mujoco, which pip install .*air_tf\[mujoco\]"
+    ):
+        air_tf.replaced(TABLE_TOP, renderer="mujoco")
+
+
+def test_a_renderer_that_there_is_not_is_named():
+    with pytest.raises(ValueError, match=r"renderer.*analytic.*mujoco.*Received.*povray"):
+        cli.parse_run(["--dataset", "table_top", "--renderer", "povray"])
 
 
 def test_a_worker_that_cannot_render_is_said(monkeypatch):

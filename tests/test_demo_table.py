@@ -9,7 +9,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from air_tf import replaced
-from air_tf.data.table_top import LEAST_APART
+from air_tf.data.table_top import LEAST_APART, rendered
 from air_tf.demo.look import Demo, table_of
 from air_tf.demo.page import guarded_app
 from air_tf.demo.table import FIRST, NOTHING, Table
@@ -63,6 +63,22 @@ def test_solids_are_drawn_where_they_are_placed_and_empty_places_are_left_out(ta
     poses = table.poses(places)
     assert poses.counts.tolist() == [1] and poses.classes[0, 0] == CAN
     np.testing.assert_allclose(poses.numbers[0, 0], [-0.4, 0.2, np.pi / 2, 0, 0])
+
+
+def test_test_images_are_tables(table, monkeypatch):
+    demo = Demo(table.model)
+    demo.table, seen = table, []
+    monkeypatch.setattr(demo, "look", seen.append)
+    for _ in range(3):
+        demo.look_at_next_test_image()
+    empty = np.float32(
+        rendered(table.solids, SIDE, table.poses(np.array([(NOTHING, 0, 0, 0)] * 3)))[0][0]
+    )
+    for image in seen:
+        assert image.shape == (SIDE, SIDE, 3) and image.dtype == np.uint8
+        differs = (np.abs(image / 255 - empty) > 0.05).any(axis=-1)
+        assert 0.02 < differs.mean() < 0.5  # some solids stand on the table
+    assert not np.array_equal(seen[0], seen[1])
 
 
 @pytest.mark.parametrize("distance", [0.9 * LEAST_APART, 1.1 * LEAST_APART])

@@ -94,9 +94,10 @@ class Demo:
 
     def look_at_next_test_image(self) -> Shown:
         """Looks at the next of the test images."""
-        image = self.test_images[self.next % len(self.test_images)]
-        self.next += 1
-        return self.look(np.repeat(image, 3, axis=-1))
+        number, self.next = self.next, self.next + 1
+        if self.table is not None:
+            return self.look(self.table.example(number))
+        return self.look(np.repeat(self.test_images[number % len(self.test_images)], 3, axis=-1))
 
 
 def table_of(model: Predictor) -> Table | None:

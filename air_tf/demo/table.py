@@ -6,7 +6,15 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from air_tf.data.table_top import LEAST_APART, Poses, as_split, inferred, least_distance, rendered
+from air_tf.data.table_top import (
+    LEAST_APART,
+    Poses,
+    TableTopSettings,
+    as_split,
+    inferred,
+    least_distance,
+    rendered,
+)
 from air_tf.evaluation.plots import as_array
 from air_tf.evaluation.table_views import views
 from air_tf.rendering.poses import Placed, matched
@@ -40,6 +48,13 @@ class Table:
         """The numbers that the page begins with."""
         places = FIRST + ((NOTHING, 0, 0, 0),) * self.places
         return [number for place in places[: self.places] for number in place]
+
+    def example(self, seed: int) -> np.ndarray:
+        """An image of a table with some solids, `(H, W, 3)` uint8."""
+        counts = tuple(n for n in TableTopSettings.solid_counts if 0 < n <= self.places)
+        poses = Poses.random(TableTopSettings(solid_counts=counts), 1, np.random.default_rng(seed))
+        image, _, shown = rendered(self.solids, self.model.image_shape[0], poses)
+        return as_split(poses, image, shown).images[0]
 
     def look(self, *numbers: float) -> Found:
         """Looks at a table.

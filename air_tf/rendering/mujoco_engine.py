@@ -40,7 +40,14 @@ class MujocoSettings:
 
     renderer: kind("mujoco") = "mujoco"
 
+    def check_available(self) -> None:
+        """Raises ValueError if the package `mujoco` is not installed."""
+        with extra("mujoco"):
+            if importlib.util.find_spec("mujoco") is None:
+                raise ModuleNotFoundError(name="mujoco")
+
     def make(self, solids: str, image_shape: tuple[int, int, int]) -> Renderer:
+        self.check_available()
         return Mujoco(solids, image_shape)
 
 
@@ -48,13 +55,10 @@ class Mujoco(BlackBox):
     """MuJoCo renders one solid after the other, in a process of its own.
 
     Raises:
-        ValueError: the package `mujoco` is not installed, or it finds no OpenGL to render with.
+        ValueError: it finds no OpenGL to render with.
     """
 
     def __init__(self, solids: str, image_shape: tuple[int, int, int]):
-        with extra("mujoco"):
-            if importlib.util.find_spec("mujoco") is None:
-                raise ModuleNotFoundError(name="mujoco")
         self.lock, (self.height, self.width, _) = threading.Lock(), image_shape
         process = subprocess.Popen(
             [sys.executable, "-P", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,

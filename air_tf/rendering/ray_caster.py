@@ -21,6 +21,9 @@ class AnalyticSettings:
     """How gradients with respect to poses are obtained. exact: through the renderer; finite_differences:
     from six more renderings of each solid, as a renderer needs that is a black box."""
 
+    def check_available(self) -> None:
+        """It needs nothing else."""
+
     def make(self, solids: str, image_shape: tuple[int, int, int]) -> Renderer:
         return Analytic(self, solids, image_shape)
 

@@ -56,6 +56,9 @@ class GlimpseSettings:
         """At least how many numbers are kept for an object, besides images."""
         return self.glimpse_size**2 * channels
 
+    def check_available(self) -> None:
+        """They need nothing else."""
+
     def make(self, networks: Networks, image_shape: tuple[int, int, int], alpha: bool) -> Objects:
         return Glimpses(self, networks, image_shape, alpha)
 

@@ -59,6 +59,10 @@ class RenderedSettings:
         """At least how many numbers are kept for an object, besides images."""
         return 0
 
+    def check_available(self) -> None:
+        """Raises ValueError if the renderer is not installed."""
+        self.renderer.check_available()
+
     def make(self, networks: Networks, image_shape: tuple[int, int, int], alpha: bool) -> Objects:
         return Rendered(self, networks, image_shape)
 
