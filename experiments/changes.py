@@ -95,6 +95,7 @@ CHANGES = {  # the flags that are added to those of a cell
         "--where scale_shift --hidden-units 200",
         "--where scale_shift",
         "--hidden-units 200 --rho 0.5",
+        "--embedding-units 512 --hidden-units 800",
     ),
 }
 
