@@ -262,8 +262,8 @@ def write_results(rows: list[dict], folder: Path) -> None:
         "held-out images, of held-out digits where there are digits. Least / median / greatest over the "
         "seeds, or both of two. An image is inseparable if one of its objects shows less than a fifth "
         "of its pixels; objects overlap if two have a pixel in common (both are told from the masks; "
-        '"-": not measured). Scenes of small objects have `--attention-gain 3`, and `--pixel-scale 0.2` '
-        "but for shapes on photographs. "
+        '"-": not measured). Scenes of small objects have `--attention-gain 3 --pixel-scale 0.2`, '
+        "shapes on photographs and some digits other flags too, as the commands show. "
         "Photographs (`--photographs FOLDER`) are the two that come with scikit-learn, "
         "one of them held out. Published figures are count accuracies, read off figures or texts.\n\n"
     )

@@ -44,8 +44,9 @@ def column(rows: list[dict], name: str) -> list:
 
 
 def known(rows: list[dict], name: str) -> list:
-    """The values of the runs that have one: those measured before there was such a number lack it."""
-    return [r[name] for r in rows if name in r]
+    """The values of the runs; none unless all have one: those measured before there was such a number
+    lack it, and the others alone would be taken for all."""
+    return [r[name] for r in rows] if all(name in r for r in rows) else []
 
 
 def run_columns(rows: list[dict]) -> dict[str, str]:

@@ -173,3 +173,7 @@ def test_tiles_smaller_than_the_objects_of_a_run_are_refused(tmp_path, monkeypat
     assert refusal(capsys, "a.png", tiles=20, **given).endswith(expected)
     assert not Path("out").exists()
     assert "with a checkpoint" in refusal(capsys, "a.png", tiles=26, **given)  # they are large enough
+    config = replaced(config, object_size=0.0, crop=99, scale_prior=(3.0, 0.2))  # 99 / 3 / 1.1
+    write_config(config, "", Path("run"))
+    assert "about 30 pixels" in refusal(capsys, "a.png", tiles=29, **given)
+    assert "with a checkpoint" in refusal(capsys, "a.png", tiles=30, **given)

@@ -120,18 +120,19 @@ def collapse(counts: np.ndarray, max_objects: int, right: float | None) -> str |
     count = int(np.bincount(counts).argmax())
     if count == 0:
         remedy = (
-            "Objects are not found, or not worth their cost: try the right --object-size, --preset "
-            "few_objects --attention-gain 3 --pixel-scale 0.2, a longer warm start "
+            "Objects are not found, or not worth their cost: try the right --object-size, "
+            "--attention-gain 3 --pixel-scale 0.2 if that is not chosen yet, a longer warm start "
             "(--warm-start-steps), a greater --rho, and for dark objects --invert yes."
         )
     elif count == max_objects:
         remedy = (
-            "Try --count-bound marginal, and, if objects draw the ground, --background vae. If pictures "
-            "do hold so many objects, raise --max-objects."
+            "Try a smaller --rho, --count-bound marginal if that is not chosen yet, and, if objects "
+            "draw the ground, --background vae. If pictures do hold so many, raise --max-objects."
         )
     else:
         remedy = (
-            "Try a longer warm start (--warm-start-steps), --count-bound marginal or another --seed."
+            "Try a longer warm start (--warm-start-steps), another --seed, or --count-bound marginal if "
+            "that is not chosen yet."
         )
     return f"Collapse: {how}. {remedy}"
 
@@ -157,5 +158,5 @@ def _empty(found: Findings) -> str | None:
     return (
         f"In {differ:.0%} of the pictures objects are counted that draw next to nothing or lie beneath "
         f"others: of {found.counts.mean():.1f} on average {found.drawn.mean():.1f} draw something."
-        f"{right} Try more --steps, --count-bound marginal or a smaller --rho."
+        f"{right} Try more --steps, a smaller --rho or, if not chosen yet, --count-bound marginal."
     )

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from air_tf.air import AIR
+from air_tf.data.own_images import WINDOW_SIDE
 from air_tf.image_files import LARGEST_IN_PARTS, LONGEST, as_png, read_picture, shrunk
 from air_tf.parts import flat
 from air_tf.paths import as_text, shown
@@ -83,7 +84,11 @@ def check_objects_fit(place: Path, side: int) -> None:
     """
     if not (place / CONFIG).is_file() or is_preset(place):
         return
-    size = flat(read_config(place).data).get("object_size", 0)
+    record = read_config(place)
+    data, model = flat(record.data), flat(record.model)
+    size = data.get("object_size", 0)
+    if not size and data.get("crop") and "scale_prior" in model:
+        size = round(data["crop"] / (WINDOW_SIDE * model["scale_prior"][0]))
     require(side >= size, f"tiles no smaller than an object, of about {size:g} pixels", tiles=side)
 
 
